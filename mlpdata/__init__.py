@@ -1,0 +1,1 @@
+"""mlpdata: outputs of quantum-chemistry codes as versioned, unit-safe, licensed datasets."""

@@ -1,0 +1,224 @@
+"""Write, rename, sync, lock: the only way bytes become durable.
+
+Each durable operation calls `_operation` first, which a test replaces to kill the process, to fail the call, or
+to record it. Nothing else in mlpdata writes to a store, a split, a view or a checkpoint.
+
+References:
+    T. S. Pillai et al., All File Systems Are Not Created Equal, OSDI 2014: why file, then rename, then folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlpdata.errors import CommitUncertain, StoreError, StoreLocked
+
+Hook = Callable[[str, Path], None]
+
+_hook: Hook | None = None
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "beegfs", "ceph", "gpfs"}
+)
+
+
+def set_hook(hook: Hook | None) -> None:
+    """Call `hook(operation, path)` before each durable operation; None removes it. For tests that inject faults."""
+    global _hook  # noqa: PLW0603  one process, one disk
+    _hook = hook
+
+
+def _operation(name: str, path: Path) -> None:
+    if _hook is not None:
+        _hook(name, path)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an operating-system error into one that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        cures = {
+            errno.ENOSPC: "The disk is full; nothing was committed. Free space and try again.",
+            errno.EDQUOT: "The disk quota is used up; nothing was committed. Free space and try again.",
+            errno.EROFS: "The file system is read-only; mount it for writing or choose another --store.",
+            errno.EACCES: "Writing is not permitted; check the owner and mode of the folder.",
+            errno.EMFILE: "Too many files are open; raise the limit (ulimit -n) and try again.",
+        }
+        cure = cures.get(error.errno or 0, "Nothing was committed; try again once the disk is well.")
+        raise StoreError(f"expected to write, found: {error.strerror}. {cure}", path=path) from error
+
+
+def write(path: Path, data: bytes | memoryview | Iterable[bytes | memoryview]) -> None:
+    """Write a new file and sync it. The folder must be synced by `sync_folder` before the name is durable.
+
+    Raises:
+        StoreError: the disk refused; the partial file is left for the caller's staging folder to discard.
+    """
+    pieces = [data] if isinstance(data, bytes | bytearray | memoryview) else data
+    with _explained(path):
+        _operation("write", path)
+        with path.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            _operation("fsync", path)
+            os.fsync(file.fileno())
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Give `path` a new content atomically: temporary file, sync, rename, sync of the folder.
+
+    Raises:
+        StoreError: the disk refused before the rename; the old content stands.
+        CommitUncertain: the disk refused after the rename.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    write(temporary, data)
+    rename(temporary, path)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename within a file system and sync the target's folder.
+
+    Raises:
+        StoreError: the rename failed; nothing changed.
+        CommitUncertain: the rename took place, but the folder could not be synced.
+    """
+    with _explained(target):
+        _operation("rename", target)
+        source.rename(target)
+    try:
+        sync_folder(target.parent)
+    except StoreError as error:
+        raise CommitUncertain(
+            "expected the folder to sync after the rename, found an error. The new version is in place, but a power "
+            "cut could undo it; run `mlpdata verify`, then repeat the command, which changes nothing if it was kept.",
+            path=target,
+        ) from error
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its missing parents, each synced in its parent."""
+    missing = [path, *path.parents]
+    missing = missing[: next(i for i, folder in enumerate(missing) if folder.exists())]
+    for folder in reversed(missing):
+        with _explained(folder):
+            _operation("mkdir", folder)
+            folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Sync a file that a library wrote."""
+    with _explained(path):
+        _operation("fsync", path)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Sync a folder, which makes the names in it durable."""
+    with _explained(path):
+        _operation("fsync", path)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sync_tree(path: Path) -> None:
+    """Sync every file and folder below `path`, the folder itself last."""
+    for folder, _, files in os.walk(path, topdown=False):
+        for name in sorted(files):
+            sync_file(Path(folder, name))
+        sync_folder(Path(folder))
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder of scratch files, links not followed. Files are unlinked, never truncated: a mapping may live on."""
+    for folder, folders, files in os.walk(path, topdown=False):
+        for name in files:
+            Path(folder, name).unlink(missing_ok=True)
+        for name in folders:
+            child = Path(folder, name)
+            child.unlink() if child.is_symlink() else child.rmdir()
+    path.rmdir()
+
+
+@contextmanager
+def lock(path: Path, timeout: float = 60.0) -> Iterator[None]:
+    """Hold the exclusive lock `path`; the kernel releases it when the process ends, however it ends.
+
+    Raises:
+        StoreLocked: another process held it for longer than `timeout` [s].
+    """
+    with _explained(path):
+        _operation("lock", path)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _acquire(handle, path, timeout)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _acquire(handle: int, path: Path, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+                raise StoreLocked(
+                    f"expected to lock the store within {timeout:g} s, found it held by process {holder}. "
+                    "Wait for that process or end it; the lock goes with it.",
+                    path=path,
+                ) from None
+            time.sleep(0.02)
+        else:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            return
+
+
+def file_system(path: Path) -> str:
+    """Type of the file system that holds `path`, such as ext4 or nfs4; empty where /proc does not say."""
+    mounts = Path("/proc/self/mountinfo")
+    if not mounts.exists():
+        return ""
+    real = os.path.realpath(path)
+    best, kind = "", ""
+    for line in mounts.read_text().splitlines():
+        fields = line.split()
+        point = fields[4].replace("\\040", " ")
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, fields[fields.index("-") + 1]
+    return kind
+
+
+def refuse_network(path: Path) -> None:
+    """Refuse to write where locks and renames may not hold.
+
+    Raises:
+        StoreError: `path` is on a network file system and MLPDATA_TRUST_LOCKS is not set.
+    """
+    kind = file_system(path)
+    if kind in NETWORK_FILE_SYSTEMS and not os.environ.get("MLPDATA_TRUST_LOCKS"):
+        raise StoreError(
+            f"expected a local file system, found {kind}. Locks may not hold there; set MLPDATA_TRUST_LOCKS=1 if they do.",
+            path=path,
+        )

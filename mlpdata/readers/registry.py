@@ -1,0 +1,146 @@
+"""The table of readers, recognition by content, and the one loop through which every file is read."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import NamedTuple
+
+from numpy.typing import ArrayLike
+
+from mlpdata.errors import MlpdataError, NotRecognised, ParseError
+from mlpdata.frames import Frames, from_printed
+from mlpdata.readers.archive import LIMITS, Input, Limits, open_input
+from mlpdata.schema.calculation import EnergyKind, ForcesAre, LeftOut, RunKind, Status
+from mlpdata.schema.method import Method
+from mlpdata.units import Conversion, Quantity
+
+
+class Header(NamedTuple):
+    """What is known of a run before its first frame."""
+
+    method: Method
+    identity: str
+    """What tells this run from others: version, start date as printed, process id. Free of host and user."""
+    run_kind: RunKind = "unknown"
+    energy_kind: EnergyKind = "unknown"
+    forces_are: ForcesAre = "physical"
+    temperature_target: float | None = None
+    """[K]"""
+    basis_fixed_at: str | None = None
+
+
+class Printed(NamedTuple):
+    """A block of frames as the file prints them: at most `frames.MAX_ATOMS_PER_BLOCK` atoms, or one frame."""
+
+    n_atoms: ArrayLike
+    arrays: Mapping[str, Quantity | ArrayLike]
+    """By name of the registry of properties; a Quantity wherever the registry names a dimension. A row that is all
+    NaN is absent; a printed NaN must have been refused by `text.numbers`."""
+
+
+class Ending(NamedTuple):
+    """What is known of a run after its last frame."""
+
+    status: Status
+    """complete only where the program's own end mark was found."""
+    reason: str = ""
+    left_out: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()
+    ledger: tuple[Conversion, ...] = ()
+    """Filled in by `read`."""
+
+
+class Reader(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    """`code/format`."""
+    version: int
+    """Raised when the reader gives other numbers for the same bytes."""
+    patterns: tuple[str, ...]
+    """File names, compression suffix removed; asked only where content does not decide."""
+    magic: Callable[[bytes], bool]
+    """Whether the first 64 KiB are of this format."""
+    read: Callable[[Input], Iterator[Header | Printed | Ending]]
+    """One or more runs, each a Header, Printed blocks, an Ending."""
+
+
+@dataclass
+class Opened:
+    """A recognised file and its runs."""
+
+    input: Input
+    reader: Reader
+
+    def items(self) -> Iterator[Header | Frames | Ending]:
+        """One or more runs: Header, blocks of Frames in canonical units, Ending with the ledger.
+
+        Raises:
+            ParseError: nothing could be read, at the line where it went wrong.
+        """
+        ledger: dict[str, Conversion] = {}
+        try:
+            for item in self.reader.read(self.input):
+                if isinstance(item, Printed):
+                    frames, entries = from_printed(item.n_atoms, item.arrays)
+                    ledger.update((entry.name, entry) for entry in entries)
+                    yield frames
+                elif isinstance(item, Ending):
+                    yield item._replace(ledger=(*item.ledger, *ledger.values()))
+                    ledger = {}
+                else:
+                    yield item
+        except MlpdataError as error:
+            raise error.at(self.input.path) from error.__cause__
+        except (ValueError, IndexError, KeyError, TypeError, ArithmeticError, UnicodeError) as error:
+            raise ParseError(
+                f"expected {self.reader.name}, found something else ({type(error).__name__}: {error}). "
+                "The file is damaged or of an unknown version; report it if the run is good.",
+                path=self.input.path,
+            ) from error
+
+
+@functools.cache
+def readers() -> tuple[Reader, ...]:
+    """The built-in readers, then those that other packages bring by the entry-point group `mlpdata.readers`."""
+    from mlpdata.readers import espresso_text, espresso_xml, orca, vasp_xml  # noqa: PLC0415  they import this module's types
+
+    built_in = (vasp_xml.READER, espresso_xml.READER, espresso_text.READER, orca.READER)
+    return built_in + tuple(point.load() for point in entry_points(group="mlpdata.readers"))
+
+
+def recognise(source: Input) -> Reader:
+    """The reader for a file: by its content first, then by its name.
+
+    Raises:
+        NotRecognised: no reader knows it.
+    """
+    head = source.head
+    for reader in readers():
+        if reader.magic(head):
+            return reader
+    name = source.path.name
+    for suffix in (".gz", ".bz2", ".xz", ".zst"):
+        name = name.removesuffix(suffix)
+    for reader in readers():
+        if any(fnmatch.fnmatch(name, pattern) for pattern in reader.patterns):
+            return reader
+    known = ", ".join(reader.name for reader in readers())
+    raise NotRecognised(f"expected an output of a known code ({known}), found something else.", path=source.path)
+
+
+@contextmanager
+def open_run(path: Path, limits: Limits = LIMITS) -> Iterator[Opened]:
+    """Open and recognise a file: `with open_run(path) as opened: for item in opened.items(): ...`.
+
+    Raises:
+        InputError: it cannot be opened, or no reader knows it.
+    """
+    with open_input(path, limits) as source:
+        yield Opened(source, recognise(source))

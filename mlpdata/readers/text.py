@@ -1,0 +1,58 @@
+"""Numbers and blocks of text outputs. Every number of every reader passes `numbers` or `number`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlpdata.errors import ParseError
+from mlpdata.units import F64
+
+_NUMERIC = b"0123456789+-.eEdD \t\r\n"
+_D_TO_E = bytes.maketrans(b"dD", b"eE")
+
+
+def number(token: bytes) -> float:
+    """One printed number.
+
+    Raises:
+        ParseError: stars, NaN, infinity, glued columns, or anything else Fortran prints where a value does not fit.
+    """
+    return float(numbers(token, 1)[0])
+
+
+def numbers(text: bytes, count: int | None = None) -> F64:
+    """The white-space separated numbers of `text`, shape (count,).
+
+    Raises:
+        ParseError: a field that is no finite number (stars, NaN, overflow, glued columns), or another count.
+    """
+    if text.translate(None, _NUMERIC):
+        raise ParseError(f"expected a number, found {_odd_field(text)!r}. {STARS if b'*' in text else ODD}")
+    fields = text.translate(_D_TO_E).split()
+    if count is not None and len(fields) != count:
+        raise ParseError(
+            f"expected {count} numbers, found {len(fields)}. Columns may have merged or the file may be cut."
+        )
+    try:
+        values = np.array(fields, dtype="S").astype(np.float64) if fields else np.empty(0)
+    except ValueError:
+        raise ParseError(f"expected a number, found {_odd_field(text)!r}. {ODD}") from None
+    if not np.isfinite(values).all():
+        raise ParseError(
+            f"expected a finite number, found {fields[int(np.argmin(np.isfinite(values)))].decode()!r}. {ODD}"
+        )
+    return values
+
+
+STARS = "Fortran prints stars when a value does not fit its field; the frame was left out."
+ODD = "The frame was left out."
+
+
+def _odd_field(text: bytes) -> str:
+    """The first field of `text` that is no number, for the message."""
+    for token in text.split():
+        try:
+            float(token.translate(_D_TO_E))
+        except ValueError:
+            return token[:40].decode("latin-1")
+    return next((token[:40].decode("latin-1") for token in text.split() if token.translate(None, _NUMERIC)), "nothing")

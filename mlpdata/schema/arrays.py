@@ -1,0 +1,70 @@
+"""The annotated array type: unit, shape and dtype as data in the field.
+
+``positions: Annotated[F64, Array("angstrom", "n_atoms", 3)]`` is an array to the type checker, a checked field to
+pydantic, and the one statement from which JSON Schema, Zarr attributes and Parquet metadata are made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+Dimension = int | str
+
+
+@dataclass(frozen=True, init=False)
+class Array:
+    """Unit, shape and dtype of an array field.
+
+    Args:
+        unit: canonical unit, "1" for a plain number.
+        shape: lengths, a string where the length is a name shared by the fields of one noun.
+        dtype: numpy's name of the element type.
+    """
+
+    unit: str
+    shape: tuple[Dimension, ...]
+    dtype: str
+
+    def __init__(self, unit: str, *shape: Dimension, dtype: str = "float64") -> None:
+        object.__setattr__(self, "unit", unit)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "dtype", dtype)
+
+    def metadata(self) -> dict[str, Any]:
+        """The annotation as JSON: goes into JSON Schema, Zarr attributes and Parquet metadata alike."""
+        return {"unit": self.unit, "shape": list(self.shape), "dtype": self.dtype}
+
+    def check(self, value: Any) -> NDArray[Any]:
+        """`value` as a read-only array of this type; numbers must be finite, since absence is None."""
+        array = np.array(value, dtype=self.dtype)
+        if array.ndim != len(self.shape):
+            raise ValueError(f"expected {len(self.shape)} dimensions {self.shape}, found shape {array.shape}")
+        for found, wanted in zip(array.shape, self.shape, strict=True):
+            if isinstance(wanted, int) and found != wanted:
+                raise ValueError(f"expected shape {self.shape}, found {array.shape}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError("expected finite numbers, found NaN or infinity")
+        array.flags.writeable = False
+        return array
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """How pydantic validates and serialises the field."""
+        return core_schema.no_info_plain_validator_function(
+            self.check, serialization=core_schema.plain_serializer_function_ser_schema(np.ndarray.tolist)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Nested arrays of numbers, with unit and shape beside them."""
+        kinds = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
+        nested: JsonSchemaValue = {"type": kinds[np.dtype(self.dtype).kind]}
+        for length in reversed(self.shape):
+            bounds = {"minItems": length, "maxItems": length} if isinstance(length, int) else {}
+            nested = {"type": "array", "items": nested, **bounds}
+        return {**nested, "unit": self.unit, "shape": list(self.shape)}

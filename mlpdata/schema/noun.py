@@ -1,0 +1,83 @@
+"""The base of every noun: frozen, nothing unknown, no NaN, input hidden in errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mlpdata.errors import CorruptError, UsageError
+
+SCHEMA_VERSION = 1
+"""Version of everything the store writes; a store with a higher one is refused."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""Hexadecimal sha256."""
+Anything = TypeVar("Anything", bound="Noun")
+
+
+class Noun(BaseModel):
+    """One immutable type for each noun of the field."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
+    )
+
+    def as_json(self) -> dict[str, Any]:
+        """The noun as JSON values."""
+        return self.model_dump(mode="json")
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated anew."""
+        return type(self).model_validate({**dict(self), **changes})
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        mine, others = dict(self), dict(other)
+        return all(
+            np.array_equal(mine[name], others[name])
+            if isinstance(mine[name], np.ndarray)
+            else mine[name] == others[name]
+            for name in mine
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
+
+def from_stored(kind: type[Anything], text: bytes | str, place: str) -> Anything:
+    """A noun read back from a store.
+
+    Raises:
+        CorruptError: the text is not such a noun.
+    """
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise CorruptError(f"expected a {kind.__name__}, found: {first_fault(error)}.", path=place) from error
+
+
+def from_user(kind: type[Anything], value: Any, place: str) -> Anything:
+    """A noun from what a user wrote (YAML already parsed).
+
+    Raises:
+        UsageError: names the field, what was expected and what was found.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise UsageError(f"{first_fault(error)}.", path=place) from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first fault that pydantic found, as `field: reason`."""
+    fault = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "the document"
+    return f"{where}: {fault['msg']}"

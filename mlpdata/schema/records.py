@@ -1,0 +1,106 @@
+"""Records of the store and of what is derived from it: Snapshot, Split, View."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import model_validator
+
+from mlpdata.digest import sha256_json
+from mlpdata.schema.noun import SCHEMA_VERSION, Noun, Sha256
+
+
+class Retraction(Noun):
+    """A calculation of a segment that later snapshots hide."""
+
+    segment: Sha256
+    """Where it is stored."""
+    calculation: Sha256
+    """Digest of its record."""
+    reason: str
+    """Why."""
+
+
+class Snapshot(Noun):
+    """A commit."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Of the store's layout."""
+    parents: tuple[Sha256, ...] = ()
+    """Snapshots that this one follows."""
+    segments: tuple[Sha256, ...] = ()
+    """In the order of their commits."""
+    retracted: tuple[Retraction, ...] = ()
+    """What it hides."""
+    content: Sha256
+    """What it shows, whatever its segmentation, order and history."""
+    n_configurations: int
+    """How many configurations it shows."""
+    n_calculations: int
+    """How many calculations it shows."""
+    time: str
+    """UTC, ISO 8601."""
+    message: str = ""
+    """What the committer says."""
+
+    @property
+    def id(self) -> Sha256:
+        """Digest of the record."""
+        return sha256_json(self.as_json())
+
+
+class Split(Noun):
+    """Named disjoint id lists."""
+
+    content: Sha256
+    """What the snapshot showed that was divided."""
+    recipe: dict[str, Any]
+    """Parameters that gave it."""
+    parent: Sha256 | None = None
+    """The split that this one extends."""
+    parts: dict[str, tuple[str, ...]]
+    """Sorted ids of each part, 32 hexadecimal digits each."""
+    quarantined: tuple[str, ...] = ()
+    """Ids that link groups on two sides; in no part."""
+    notes: tuple[str, ...] = ()
+    """Targets that were missed, and by how much."""
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Split:
+        ids = [one for part in (*self.parts.values(), self.quarantined) for one in part]
+        if len(set(ids)) != len(ids):
+            raise ValueError("parts: expected disjoint lists, found an id twice")
+        return self
+
+    @property
+    def id(self) -> Sha256:
+        """Digest of the parts; the recipe that led to them is recorded, not hashed."""
+        return sha256_json({"parts": self.parts, "quarantined": self.quarantined})
+
+
+class View(Noun):
+    """A frozen selection, packed for reading."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Of the layout."""
+    content: Sha256
+    """What the snapshot showed that was frozen."""
+    split: Sha256 | None
+    """The split that named the parts."""
+    query: str
+    """How the selection was made; recorded, not hashed."""
+    ids: Sha256
+    """Digest of the ordered ids and their label digests."""
+    parts: dict[str, tuple[int, int]]
+    """First row and end of each part."""
+    arrays: dict[str, dict[str, Any]]
+    """Unit, shape and dtype of each array."""
+    n_configurations: int
+    """Rows."""
+
+    @property
+    def id(self) -> Sha256:
+        """Digest of what a reader gets: ordered ids, parts, dtypes and layout."""
+        return sha256_json(
+            {"ids": self.ids, "parts": self.parts, "arrays": self.arrays, "schema_version": self.schema_version}
+        )
