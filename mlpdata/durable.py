@@ -73,6 +73,56 @@ def write(path: Path, data: bytes | memoryview | Iterable[bytes | memoryview]) -
             os.fsync(file.fileno())
 
 
+def append(path: Path, data: bytes) -> None:
+    """Add `data` at the end of a file that nobody reads yet, and sync it.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    with _explained(path):
+        _operation("write", path)
+        with path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            _operation("fsync", path)
+            os.fsync(file.fileno())
+
+
+class Stream:
+    """A new file that grows piece by piece; it is durable once `sync_file` and the folder's `sync_folder` were called."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _explained(path):
+            _operation("create", path)
+            self._file = path.open("xb", buffering=1 << 18)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+        with _explained(self.path):
+            _operation("write", self.path)
+            self._file.write(data)
+
+    def truncate(self, size: int) -> None:
+        """Forget everything after the first `size` bytes. For scratch files that nobody has mapped."""
+        with _explained(self.path):
+            self._file.seek(size)
+            self._file.truncate()
+
+    def close(self) -> None:
+        """Hand every byte to the operating system and close.
+
+        Raises:
+            StoreError: the disk refused the bytes that were still in memory.
+        """
+        with _explained(self.path):
+            self._file.close()
+
+
 def replace(path: Path, data: bytes) -> None:
     """Give `path` a new content atomically: temporary file, sync, rename, sync of the folder.
 
@@ -114,6 +164,17 @@ def make_folder(path: Path) -> None:
             _operation("mkdir", folder)
             folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
+
+
+def make_scratch(path: Path) -> None:
+    """Create a folder in a staging area; `sync_folder` on its parent makes its name durable.
+
+    Raises:
+        StoreError: the disk refused, or the folder exists.
+    """
+    with _explained(path):
+        _operation("mkdir", path)
+        path.mkdir()
 
 
 def sync_file(path: Path) -> None:

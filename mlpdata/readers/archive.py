@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import bz2
-import gzip
 import lzma
 import mmap
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +20,11 @@ from mlpdata.errors import InputError, LimitExceeded
 
 Buffer = bytes | mmap.mmap
 PIECE = 1 << 20
+READ = 1 << 16
+SIP = 1 << 10
+HEAD = 1 << 16
+IN_MEMORY = 64 << 20
+"""Decompressed inputs up to this size stay in memory; larger ones go to a nameless file."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,77 @@ class Input:
         return number
 
 
-_MAGIC: tuple[tuple[str, bytes, Callable[[IO[bytes]], Any]], ...] = (
-    ("gz", b"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw)),
-    ("bz2", b"BZh", bz2.BZ2File),
-    ("xz", b"\xfd7zXZ\x00", lzma.LZMAFile),
-    ("zst", b"\x28\xb5\x2f\xfd", lambda raw: zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)),
+@dataclass(frozen=True)
+class _Codec:
+    """One compression: its first bytes, and how it gives pieces of at most `PIECE` bytes."""
+
+    name: str
+    magic: bytes
+    pieces: Callable[[IO[bytes]], Iterator[bytes]]
+
+
+def _gz_pieces(raw: IO[bytes]) -> Iterator[bytes]:
+    decoder, chunk = zlib.decompressobj(31), raw.read(READ)
+    while chunk:
+        yield decoder.decompress(chunk, PIECE)
+        while decoder.unconsumed_tail and not decoder.eof:
+            yield decoder.decompress(decoder.unconsumed_tail, PIECE)
+        rest = decoder.unused_data if decoder.eof else b""
+        if decoder.eof and rest.strip(b"\0"):
+            decoder, chunk = zlib.decompressobj(31), rest  # gzip files may be concatenated
+            continue
+        chunk = raw.read(READ)
+        if chunk and decoder.eof:
+            decoder = zlib.decompressobj(31)
+    if not decoder.eof:
+        raise EOFError
+
+
+def _stream_pieces(new: Callable[[], Any]) -> Callable[[IO[bytes]], Iterator[bytes]]:
+    """Pieces of a bz2 or xz file; several streams may follow each other."""
+
+    def pieces(raw: IO[bytes]) -> Iterator[bytes]:
+        decoder, chunk = new(), raw.read(READ)
+        while chunk:
+            yield decoder.decompress(chunk, PIECE)
+            while not decoder.eof and not decoder.needs_input:
+                yield decoder.decompress(b"", PIECE)
+            rest = decoder.unused_data if decoder.eof else b""
+            chunk = rest if rest.strip(b"\0") else raw.read(READ)
+            if chunk and decoder.eof:
+                decoder = new()
+        if not decoder.eof:
+            raise EOFError
+
+    return pieces
+
+
+def _zst_pieces(raw: IO[bytes]) -> Iterator[bytes]:
+    """Fed in small sips, since a decoder of this library cannot be told how much to give: 32 KiB grow from 1 byte."""
+    decoder, chunk = zstandard.ZstdDecompressor().decompressobj(), raw.read(SIP)
+    while chunk:
+        yield decoder.decompress(chunk)
+        chunk = decoder.unused_data if decoder.eof and decoder.unused_data else raw.read(SIP)
+        if chunk and decoder.eof:
+            decoder = zstandard.ZstdDecompressor().decompressobj()
+    if not decoder.eof:
+        raise EOFError
+
+
+_CODECS = (
+    _Codec("gz", b"\x1f\x8b", _gz_pieces),
+    _Codec("bz2", b"BZh", _stream_pieces(bz2.BZ2Decompressor)),
+    _Codec("xz", b"\xfd7zXZ\x00", _stream_pieces(lzma.LZMADecompressor)),
+    _Codec("zst", b"\x28\xb5\x2f\xfd", _zst_pieces),
 )
+_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError, ValueError)
+"""What decoders raise where a stream is cut or damaged; what came out before may hold whole frames."""
+
+
+def _codec(raw: IO[bytes]) -> _Codec | None:
+    magic = raw.read(6)
+    raw.seek(0)
+    return next((codec for codec in _CODECS if magic.startswith(codec.magic)), None)
 
 
 @contextmanager
@@ -88,27 +157,52 @@ def open_input(path: Path, limits: Limits = LIMITS) -> Iterator[Input]:
         InputError: no such file, a folder, unreadable, or empty.
         LimitExceeded: larger than `limits` allows, stored or expanded.
     """
+    with _opened(path) as (raw, size):
+        if size > limits.stored_bytes:
+            raise LimitExceeded(f"expected at most {limits.stored_bytes} bytes, found {size}.", path=path)
+        digest = sha256_file(path)
+        codec = _codec(raw)
+        if codec is None:
+            with _mapped(raw) as mapped:
+                yield Input(path, mapped, digest, size, limits=limits)
+        else:
+            with _expanded(path, codec.pieces(raw), size, limits) as (expanded, cut):
+                yield Input(path, expanded, digest, size, codec.name, cut, limits)
+
+
+@contextmanager
+def open_head(path: Path) -> Iterator[Input]:
+    """Open the first 64 KiB of a file only, for recognition; its digest is not worked out.
+
+    Raises:
+        InputError: no such file, a folder, unreadable, or empty.
+    """
+    with _opened(path) as (raw, size):
+        codec = _codec(raw)
+        head = bytearray()
+        with suppress(*_DAMAGED):
+            for piece in iter([raw.read(HEAD)]) if codec is None else codec.pieces(raw):
+                head += piece
+                if len(head) >= HEAD:
+                    break
+        yield Input(path, bytes(head[:HEAD]), "", size, codec.name if codec else None)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     try:
         if path.is_dir():
             raise InputError("expected a file, found a folder.", path=path)
         size = path.stat().st_size
+        if not path.is_file():
+            raise InputError("expected a regular file, found a device, pipe or socket.", path=path)
         if size == 0:
             raise InputError("expected an output, found an empty file. The run has not written anything.", path=path)
-        if size > limits.stored_bytes:
-            raise LimitExceeded(f"expected at most {limits.stored_bytes} bytes, found {size}.", path=path)
-        digest = sha256_file(path)
-        with path.open("rb") as raw:
-            magic = raw.read(6)
-            raw.seek(0)
-            for name, start, opener in _MAGIC:
-                if magic.startswith(start):
-                    with _expanded(path, opener(raw), size, limits) as (data, cut):
-                        yield Input(path, data, digest, size, name, cut, limits)
-                    return
-            with _mapped(raw) as mapped:
-                yield Input(path, mapped, digest, size, limits=limits)
+        raw = path.open("rb")
     except OSError as error:
         raise InputError(f"expected a readable file, found: {error.strerror or error}.", path=path) from error
+    with raw:
+        yield raw, size
 
 
 @contextmanager
@@ -118,27 +212,29 @@ def _mapped(file: IO[bytes]) -> Iterator[mmap.mmap]:
 
 
 @contextmanager
-def _expanded(path: Path, stream: IO[bytes], stored: int, limits: Limits) -> Iterator[tuple[Buffer, bool]]:
+def _expanded(path: Path, pieces: Iterator[bytes], stored: int, limits: Limits) -> Iterator[tuple[Buffer, bool]]:
     """Decompress into memory, or into a nameless file once it is large, stopping at the limits."""
-    with tempfile.SpooledTemporaryFile(max_size=64 << 20) as out:
+    bound = min(limits.expanded_bytes, max(IN_MEMORY, limits.ratio * stored))
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as out:
         total, cut = 0, False
         try:
-            while piece := stream.read(PIECE):
+            for piece in pieces:
                 total += len(piece)
-                bound = min(limits.expanded_bytes, max(64 << 20, limits.ratio * stored))
                 if total > bound:
-                    raise LimitExceeded(
-                        f"expected at most {bound} bytes after decompression, found more. "
-                        "No output of a code shrinks so much; this looks like a decompression bomb.",
-                        path=path,
-                    )
+                    break
                 out.write(piece)
-        except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError):
-            cut = True  # the stream is damaged or ends early: what came out may hold whole frames
+        except _DAMAGED:
+            cut = True
+        if total > bound:
+            raise LimitExceeded(
+                f"expected at most {bound} bytes after decompression, found more. "
+                "No output of a code shrinks so much; this looks like a decompression bomb.",
+                path=path,
+            )
         if total == 0:
             raise InputError("expected compressed data, found none that could be read.", path=path)
         out.seek(0)
-        if total <= 64 << 20:
+        if total <= IN_MEMORY:
             yield out.read(), cut
         else:
             with _mapped(out) as mapped:

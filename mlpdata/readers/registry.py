@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from mlpdata.errors import MlpdataError, NotRecognised, ParseError
 from mlpdata.frames import Frames, from_printed
-from mlpdata.readers.archive import LIMITS, Input, Limits, open_input
+from mlpdata.readers.archive import LIMITS, Input, Limits, open_head, open_input
 from mlpdata.schema.calculation import EnergyKind, ForcesAre, LeftOut, RunKind, Status
 from mlpdata.schema.method import Method
 from mlpdata.units import Conversion, Quantity
@@ -137,10 +137,25 @@ def recognise(source: Input) -> Reader:
 
 @contextmanager
 def open_run(path: Path, limits: Limits = LIMITS) -> Iterator[Opened]:
-    """Open and recognise a file: `with open_run(path) as opened: for item in opened.items(): ...`.
+    """Open and recognise a file, then `for item in opened.items(): ...`.
 
     Raises:
         InputError: it cannot be opened, or no reader knows it.
     """
     with open_input(path, limits) as source:
         yield Opened(source, recognise(source))
+
+
+def recognise_file(path: Path) -> Reader:
+    """The reader for a file, from its first 64 KiB only.
+
+    Raises:
+        InputError: it cannot be opened, or no reader knows it.
+    """
+    with open_head(path) as source:
+        return recognise(source)
+
+
+def reader_version(name: str) -> int | None:
+    """Version of the reader `name`; None where there is no such reader any more."""
+    return next((reader.version for reader in readers() if reader.name == name), None)

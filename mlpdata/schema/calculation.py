@@ -86,6 +86,8 @@ class Calculation(Noun):
     """How to cite the data."""
     tags: dict[str, str] = {}
     """Free marks."""
+    declared: dict[str, str] = {}
+    """What was said of the run at ingest, by option or sidecar; the rest was worked out from its output."""
     basis_fixed_at: Literal["first cell"] | None = None
     """Variable-cell runs keep the plane waves of the first cell."""
     ledger: tuple[Conversion, ...] = ()

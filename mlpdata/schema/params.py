@@ -125,12 +125,18 @@ class MdParams(Noun):
     """nve: velocity Verlet; langevin: with a thermostat."""
     temperatures: tuple[Positive, ...] = (300.0, 600.0)
     """One run from each [K]."""
-    timestep: Positive = 1.0
-    """[fs]"""
+    timestep: Positive = 2.0
+    """[fs]; 2 suits silicon, hydrogen needs 0.5."""
+    equilibration: Annotated[float, Field(ge=0)] = 0.5
+    """Langevin dynamics before the run proper, which forgets the temperature of the starting configuration [ps]."""
     duration: Positive = 10.0
     """[ps]"""
     friction: Positive = 0.01
     """Of Langevin dynamics [1/fs]."""
+    keep_every: Count = 50
+    """Steps from one point with coordinates to the next."""
+    max_bond_change: Positive | None = 0.5
+    """A bond whose mean length over 100 fs changes by more ends the run [angstrom]; null where atoms may migrate."""
     seed: int = 0
     """Of the initial velocities."""
     max_drift: Positive = 0.1

@@ -1,0 +1,52 @@
+# Everything a newcomer types: make demo, make test.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+SHELL := /bin/bash
+
+.PHONY: help install lint types test test-all demo bench schemas clean
+
+help:
+	@echo "make install   a virtual environment with everything, versions as in constraints.txt"
+	@echo "make demo      from the raw outputs of examples/silicon to a model, a report and an MD run"
+	@echo "make test      the quick suite, with branch coverage"
+	@echo "make test-all  the slow tests too"
+	@echo "make lint      ruff; make types: mypy"
+	@echo "make bench     the figures of the README, peers in the same run"
+	@echo "make clean     what the pipeline wrote"
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all,test]"
+	touch $@
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+test: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=json:.coverage.json -m "not slow" $(PYTEST)
+
+test-all: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+
+demo: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	@$(BIN)/mlpdata show
+	@$(BIN)/mlpdata sql "SELECT kind, count(*) AS configurations, round(avg(max_force), 2) AS mean_max_force FROM configurations GROUP BY ALL ORDER BY ALL"
+	@echo "Report: results/report.html    Ask more: $(BIN)/mlpdata sql"
+
+bench: install
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+schemas: install
+	$(BIN)/python -m mlpdata.schema.publish schemas
+
+clean:
+	rm -rf store store.work splits views models results dataset.json dvc.lock

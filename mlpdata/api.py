@@ -1,0 +1,182 @@
+"""The public Store and Snapshot: a facade over what lies below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mlpdata.errors import NotFound
+from mlpdata.frames import Frames
+from mlpdata.schema.calculation import Calculation
+from mlpdata.schema.method import Method
+from mlpdata.schema.noun import from_stored
+from mlpdata.schema.records import Snapshot as SnapshotRecord
+from mlpdata.schema.records import Split
+from mlpdata.store.commit import Repository
+from mlpdata.store.snapshot import OpenSnapshot
+from mlpdata.store.verify import VerifyReport, verify
+
+if TYPE_CHECKING:
+    from mlpdata.loader.loader import Loader
+
+Ids = NDArray[np.uint8] | list[str] | list[bytes]
+"""Ids as (n, 16) bytes, or as a list of 32 hexadecimal digits or of 16 bytes each."""
+
+
+class Store:
+    """A store of configurations, opened.
+
+    >>> store = Store("store")  # doctest: +SKIP
+    >>> store.snapshot().sql("SELECT formula, count(*) FROM configurations GROUP BY 1")  # doctest: +SKIP
+
+    Raises:
+        NotFound: no store there.
+        NewerSchema: written by a newer mlpdata.
+    """
+
+    def __init__(self, path: str | Path = "store") -> None:
+        self.path = Path(path)
+        self._repository = Repository.open(self.path)
+
+    def __repr__(self) -> str:
+        head = self._repository.head()
+        shown = "empty" if head is None else f"{head.n_configurations} configurations of {head.n_calculations} calculations"
+        return f"Store({str(self.path)!r}): {shown}"
+
+    def snapshot(self, at: str | None = None) -> Snapshot:
+        """The current snapshot, or the one named by a tag, an id or the start of one, or a date (ISO 8601).
+
+        Raises:
+            NotFound: no such snapshot, or none at all yet.
+        """
+        return Snapshot(self._repository.snapshot(at), self.path)
+
+    def log(self) -> Iterator[SnapshotRecord]:
+        """The snapshots, newest first."""
+        return self._repository.log()
+
+    def verify(self, *, quick: bool = False) -> VerifyReport:
+        """Compare what is on disk with the checksums that were recorded; `quick` looks at sizes and records only."""
+        return verify(self.path, quick=quick)
+
+
+class Snapshot:
+    """What a store shows at one commit."""
+
+    def __init__(self, opened: OpenSnapshot, store: Path) -> None:
+        self._opened = opened
+        self._store = store
+
+    def __repr__(self) -> str:
+        record = self.record
+        return (
+            f"Snapshot {record.id[:12]}, content {record.content[:12]}: {record.n_configurations} configurations of "
+            f"{record.n_calculations} calculations, {record.time}"
+        )
+
+    def __len__(self) -> int:
+        return self.record.n_configurations
+
+    @property
+    def record(self) -> SnapshotRecord:
+        """The commit."""
+        return self._opened.record
+
+    @property
+    def content(self) -> str:
+        """Name of what is shown, whatever its history: splits, views and checkpoints refer to it."""
+        return self.record.content
+
+    @property
+    def opened(self) -> OpenSnapshot:
+        """The snapshot as the floors below know it."""
+        return self._opened
+
+    def calculations(self) -> list[Calculation]:
+        """The calculations that are shown."""
+        return self._opened.calculations()
+
+    def methods(self) -> list[Method]:
+        """The distinct levels of theory and settings."""
+        return list({one.method.id: one.method for one in self.calculations()}.values())
+
+    def sql(self, query: str, timeout: float = 300.0) -> pa.Table:
+        """The result of a SELECT over configurations, calculations, methods, sources, splits and atoms.
+
+        Raises:
+            UsageError: a mistake in the query, or anything but one reading statement.
+        """
+        from mlpdata.query import run_sql  # noqa: PLC0415  duckdb is loaded where it is asked
+
+        return run_sql(self._opened, query, splits=self._store.absolute().parent / "splits", timeout=timeout)
+
+    def ids(self) -> NDArray[np.uint8]:
+        """The ids shown, shape (n_configurations, 16)."""
+        return self._opened.ids()
+
+    def read(self, ids: Ids | pa.Table | None = None) -> Frames:
+        """The configurations with these ids, in their order; all of them where none are given.
+
+        Args:
+            ids: ids, or the table that a query with the column `id` gave.
+
+        Raises:
+            NotFound: an id that the snapshot does not show.
+            CorruptError: bytes that are not those that were written.
+        """
+        return self._opened.read(self.ids() if ids is None else as_ids(ids))
+
+    def split(self, name: str = "main") -> Split:
+        """The recorded split `name`.
+
+        Raises:
+            NotFound: no such split.
+        """
+        path = self._store.absolute().parent / "splits" / f"{name}.json"
+        if not path.is_file():
+            raise NotFound(f"expected the split {name!r}, found none. Make it by `mlpdata split`.", path=path)
+        return from_stored(Split, path.read_bytes(), str(path))
+
+    def loader(self, split: str = "train", *, name: str = "main", **options: Any) -> Loader:
+        """Batches of torch tensors of one part of a split, in an order fixed by `seed`.
+
+        Args:
+            split: part of the split, such as train, valid, test.
+            name: name of the split.
+            options: of `mlpdata.loader.Loader`: batch_size, cutoff [angstrom], seed, shuffle, threads, device.
+
+        Raises:
+            NotFound: no such split or part.
+        """
+        from mlpdata.loader import Loader  # noqa: PLC0415  loads torch
+
+        parts = self.split(name).parts
+        if split not in parts:
+            raise NotFound(f"expected one of the parts {', '.join(parts)}, found {split!r}.")
+        rows = self._opened.rows(as_ids(list(parts[split])))
+        return Loader(self._opened.mapped, rows, **{"batch_size": 32, "cutoff": 5.0, **options})
+
+
+def as_ids(ids: Ids | pa.Table) -> NDArray[np.uint8]:
+    """Ids in any of their forms as bytes, shape (n, 16).
+
+    Raises:
+        UsageError: a table without the column `id`.
+        NotFound: text that is no id.
+    """
+    if isinstance(ids, pa.Table):
+        from mlpdata.query import ids_of  # noqa: PLC0415  duckdb is loaded where it is asked
+
+        return ids_of(ids)
+    if isinstance(ids, np.ndarray):
+        return np.ascontiguousarray(ids, np.uint8).reshape(-1, 16)
+    try:
+        whole = b"".join(one if isinstance(one, bytes) else bytes.fromhex(one) for one in ids)
+        return np.frombuffer(whole, np.uint8).reshape(-1, 16)
+    except ValueError as error:
+        raise NotFound("expected ids of 32 hexadecimal digits, found something else.") from error

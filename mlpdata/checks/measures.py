@@ -1,0 +1,159 @@
+"""Measures: one number a configuration, NaN where it says nothing; what gates and tables are made of.
+
+All are array operations on a block. Those on forces judge physical forces only: projected, biased or constrained
+ones need not sum to zero.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlpdata.elements import COVALENT_RADII
+from mlpdata.frames import Frames
+from mlpdata.neighbors import neighbor_lists
+from mlpdata.schema.calculation import EnergyKind, ForcesAre
+from mlpdata.schema.params import CheckParams
+from mlpdata.schema.properties import NO, UNKNOWN
+from mlpdata.units import F64
+
+Mask = NDArray[np.bool_]
+
+MIN_CELL = 1e-4
+"""Smallest volume of a periodic cell whose edges are scaled to length one; flatter ones have no neighbours."""
+
+
+class Facts(NamedTuple):
+    """What a run says of all its frames."""
+
+    params: CheckParams
+    forces_are: ForcesAre
+    energy_kind: EnergyKind
+
+
+def _reduce(ufunc: np.ufunc, per_atom: F64, frames: Frames, empty: float) -> F64:
+    """`per_atom` reduced over the atoms of each configuration; `empty` where there is none."""
+    reduced = np.full((len(frames), *per_atom.shape[1:]), empty)
+    filled = frames.n_atoms > 0  # for an empty range reduceat gives the next element
+    if filled.any():
+        reduced[filled] = ufunc.reduceat(per_atom, frames.atom_start[:-1][filled], axis=0)
+    return reduced
+
+
+def _sum(per_atom: F64, frames: Frames) -> F64:
+    return _reduce(np.add, per_atom, frames, 0.0)
+
+
+def _any(per_atom: Mask, frames: Frames) -> Mask:
+    return _sum(per_atom.astype(np.float64), frames) > 0.5
+
+
+def _where(applies: Mask, value: F64) -> F64:
+    return np.where(applies, value, np.nan)
+
+
+def _free_forces(frames: Frames, facts: Facts) -> Mask:
+    """Configurations whose forces ought to sum to zero: physical, and on no atom constrained or zeroed."""
+    if facts.forces_are != "physical":
+        return np.zeros(len(frames), bool)
+    return ~_any(frames.get("force_mask") == NO, frames)
+
+
+def net_force(frames: Frames, facts: Facts) -> F64:
+    """Length of the sum of the forces an atom [eV/angstrom]."""
+    total = np.linalg.norm(_sum(frames.forces, frames), axis=1)
+    return _where(_free_forces(frames, facts), total / np.maximum(frames.n_atoms, 1))
+
+
+def torque(frames: Frames, facts: Facts) -> F64:
+    """Torque of a molecule an atom, over its radius of gyration [eV/angstrom].
+
+    Forces in another orientation than the positions show here and nowhere else (pitfall G1).
+    """
+    molecule = (frames.pbc == 0).all(axis=1) & (frames.n_atoms > 1)
+    n_atoms = np.maximum(frames.n_atoms, 1)
+    centre = _sum(frames.positions, frames) / n_atoms[:, None]
+    arms = frames.positions - centre[frames.configuration_of_atom]
+    radius = np.sqrt(_sum((arms**2).sum(axis=1), frames) / n_atoms)
+    turn = np.linalg.norm(_sum(np.cross(arms, frames.forces), frames), axis=1)
+    applies = _free_forces(frames, facts) & molecule & (radius > 0)
+    return _where(applies, turn / n_atoms / np.where(applies, radius, 1.0))
+
+
+def largest_force(frames: Frames, facts: Facts) -> F64:
+    """Largest force on an atom [eV/angstrom]."""
+    largest = _reduce(np.maximum, np.linalg.norm(frames.forces, axis=1), frames, np.nan)
+    return largest if facts.forces_are != "absent" else np.full(len(frames), np.nan)
+
+
+def asymmetry(frames: Frames, _: Facts) -> F64:
+    """Largest difference between the stress and its transpose [eV/angstrom^3]."""
+    value: F64 = np.abs(frames.stress - frames.stress.transpose(0, 2, 1)).max(axis=(1, 2))
+    return value
+
+
+def cell_volume(frames: Frames, _: Facts) -> F64:
+    """Volume (area, length) that the periodic vectors span when scaled to length one; 0 where one is missing."""
+    axes = frames.pbc.astype(bool)
+    vectors = np.where(axes[:, :, None], np.nan_to_num(frames.cell), 0.0)
+    length = np.linalg.norm(vectors, axis=2, keepdims=True)
+    unit = vectors / np.where(length > 0, length, 1.0)
+    gram = unit @ unit.transpose(0, 2, 1) + np.eye(3) * ~axes[:, :, None]
+    return _where(axes.any(axis=1), np.sqrt(np.maximum(np.linalg.det(gram), 0.0)))
+
+
+def closest_pair(frames: Frames, facts: Facts) -> F64:
+    """Smallest distance over the sum of covalent radii; infinite where no pair is closer than the bound."""
+    value = np.full(len(frames), np.nan)
+    searched = np.flatnonzero(~(cell_volume(frames, facts) < MIN_CELL))
+    block = frames.select(searched)
+    radii = COVALENT_RADII[block.atomic_numbers]
+    if not len(radii):
+        return value
+    cutoff = facts.params.min_distance * 2 * float(radii.max())
+    (centre, neighbour), shift = neighbor_lists(block.positions, block.cell, block.pbc, block.n_atoms, cutoff)
+    owner = block.configuration_of_atom[centre]
+    image = np.einsum("es,esx->ex", shift, np.nan_to_num(block.cell[owner]))
+    distance = np.linalg.norm(block.positions[neighbour] - block.positions[centre] + image, axis=1)
+    closest = np.full(len(block), np.inf)
+    np.minimum.at(closest, owner, distance / (radii[centre] + radii[neighbour]))
+    value[searched] = closest
+    return value
+
+
+def not_converged(frames: Frames, _: Facts) -> F64:
+    """1 where the output says that the self-consistency loop did not converge, 0 where it did."""
+    flag = frames.get("scf_converged")
+    return _where(flag != UNKNOWN, (flag == NO).astype(np.float64))
+
+
+def spin_parity(frames: Frames, _: Facts) -> F64:
+    """1 where electrons and multiplicity of a molecule do not fit: an even number of electrons has odd 2S + 1.
+
+    Effective core potentials take away closed shells, an even number of electrons, and change nothing.
+    """
+    multiplicity, charge = frames.get("multiplicity"), frames.get("charge")
+    whole = np.abs(charge - np.round(charge)) < 1e-6
+    applies: Mask = (multiplicity > 0) & whole & (frames.pbc == 0).all(axis=1)
+    electrons = _sum(frames.atomic_numbers.astype(np.float64), frames) - np.where(applies, np.round(charge), 0.0)
+    return _where(applies, ((electrons + multiplicity) % 2 == 0).astype(np.float64))
+
+
+def missing_forces(frames: Frames, facts: Facts) -> F64:
+    """1 where there is an energy without forces on every atom, 0 where both are there."""
+    absent = _any(np.isnan(frames.forces[:, 0]), frames) | np.array(facts.forces_are == "absent")
+    return _where(~np.isnan(frames.energy), absent.astype(np.float64))
+
+
+def missing_energy(frames: Frames, _: Facts) -> F64:
+    """1 where there are forces without an energy, 0 where both are there."""
+    present = _any(~np.isnan(frames.forces[:, 0]), frames)
+    return _where(present, np.isnan(frames.energy).astype(np.float64))
+
+
+def inconsistent_energy(frames: Frames, facts: Facts) -> F64:
+    """1 where the energy is not known to be the one that forces derive from, or is an enthalpy (pitfall V3)."""
+    wrong = facts.energy_kind in {"enthalpy", "unknown"}
+    return _where(~np.isnan(frames.energy), np.full(len(frames), float(wrong)))

@@ -1,0 +1,168 @@
+"""Verbs about a store: show, sql, log, verify."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlpdata.cli.app import app
+from mlpdata.cli.options import STORE, AtOption, JsonOption, OutOption, StoreOption
+from mlpdata.cli.output import say, say_json, say_rows, say_table
+from mlpdata.errors import NotFound, UsageError
+
+
+@app.command()
+def show(
+    id: Annotated[str | None, typer.Argument(help="Id of a configuration or the start of one; none: the snapshot.")] = None,  # noqa: A002
+    store: StoreOption = STORE,
+    at: AtOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a configuration with its labels, source and line, or what the snapshot holds."""
+    from mlpdata.api import Store
+
+    snapshot = Store(store).snapshot(at)
+    if id is None:
+        _show_snapshot(snapshot, json)
+        return
+    found = configuration(snapshot, id)
+    if json:
+        say_json(found)
+        return
+    for name in ("id", "calculation", "source", "line", "reader", "kind", "license", "formula", "energy", "energy_sigma0",
+                 "energy_no_entropy", "scf_converged", "step", "charge", "multiplicity", "theory"):  # fmt: skip
+        say(f"{name:18s} {_text(found[name])}")
+    for name in ("cell", "stress"):
+        say(f"{name:18s} {_text(found[name])}")
+    forces = found["forces"] or [None] * len(found["atomic_numbers"])
+    rows = zip(found["atomic_numbers"], found["positions"], forces, strict=True)
+    say_rows(("Z", "position [angstrom]", "force [eV/angstrom]"), [(z, _text(r), _text(f)) for z, r, f in rows])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "  ".join(_text(one) for one in value)
+    return "absent" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def configuration(snapshot: Any, prefix: str) -> dict[str, Any]:
+    """One configuration of a snapshot as JSON values, with where it came from.
+
+    Raises:
+        NotFound: no id starts so.
+        UsageError: several do, or the text is no hexadecimal number.
+    """
+    from mlpdata.inspection import frame_json
+
+    if not 4 <= len(prefix) <= 32 or set(prefix.lower()) - set("0123456789abcdef"):
+        raise UsageError(f"expected 4 to 32 hexadecimal digits of an id, found {prefix!r}.")
+    table = snapshot.sql(
+        "SELECT c.id, c.formula, c.calculation_id, c.kind, c.license, c.theory, k.path AS source, c.source_line AS line, "
+        "s.reader FROM configurations c JOIN calculations k USING (calculation_record) JOIN sources s USING (calculation_record) "
+        f"WHERE starts_with(lower(hex(c.id)), '{prefix.lower()}') ORDER BY c.id, source LIMIT 2"
+    )
+    rows = table.to_pylist()
+    if not rows:
+        raise NotFound(f"expected a configuration whose id starts with {prefix}, found none. Try: mlpdata sql \"SELECT hex(id) FROM configurations\".")
+    if len({row["id"] for row in rows}) > 1:
+        raise UsageError(f"expected one configuration whose id starts with {prefix}, found several. Give more digits.")
+    row = rows[0]
+    frame = frame_json(snapshot.read([row["id"]]), 0)
+    return {**frame, **row, "id": row["id"].hex(), "calculation": row["calculation_id"]}
+
+
+def _show_snapshot(snapshot: Any, json: bool) -> None:
+    table = snapshot.sql(
+        "SELECT formula, kind, count(*) AS configurations, count(DISTINCT calculation_id) AS calculations, "
+        "any_value(functional) AS functional, any_value(license) AS license "
+        "FROM configurations GROUP BY ALL ORDER BY ALL"
+    )
+    if json:
+        say_json({**snapshot.record.as_json(), "id": snapshot.record.id, "composition": table.to_pylist()})
+        return
+    say(repr(snapshot))
+    say_table(table, "table", None)
+
+
+@app.command()
+def sql(
+    query: Annotated[str | None, typer.Argument(help="One SELECT, DESCRIBE or EXPLAIN; none: a prompt.")] = None,
+    store: StoreOption = STORE,
+    at: AtOption = None,
+    form: Annotated[str, typer.Option("--format", "-f", help="table, csv, json (a line a row) or parquet.")] = "table",
+    out: OutOption = None,
+    json: JsonOption = False,
+    emit: Annotated[bool, typer.Option("--emit", help="Print a script for the DuckDB command line instead.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Longest query [s].")] = 300.0,
+) -> None:
+    """Ask the snapshot: views configurations, calculations, methods, sources, splits, atoms."""
+    from mlpdata.api import Store
+
+    snapshot = Store(store).snapshot(at)
+    if query is None and not sys.stdin.isatty():
+        query = sys.stdin.read()
+    if emit:
+        from mlpdata.query import emit_script
+
+        say(emit_script(snapshot.opened, store, query))
+    elif query is not None:
+        say_table(snapshot.sql(query, timeout), "json" if json else form, out)
+    else:
+        prompt(snapshot, form)
+
+
+def prompt(snapshot: Any, form: str) -> None:
+    """Read statements until the end of input, answer each."""
+    say(f"{snapshot!r}\nOne SELECT at a time, ended by ';'. Views: configurations, calculations, methods, sources, splits, atoms.")
+    statement = ""
+    while True:
+        try:
+            statement += input("mlpdata> " if not statement else "    ...> ") + "\n"
+        except EOFError:
+            return
+        if statement.strip() in ("", "exit", "quit", ".quit"):
+            if statement.strip():
+                return
+            statement = ""
+        elif statement.rstrip().endswith(";"):
+            try:
+                say_table(snapshot.sql(statement), form, None)
+            except UsageError as error:
+                say(str(error))
+            statement = ""
+
+
+@app.command()
+def log(store: StoreOption = STORE, json: JsonOption = False) -> None:
+    """List the snapshots, newest first."""
+    from mlpdata.api import Store
+
+    records = list(Store(store).log())
+    if json:
+        for one in records:
+            say_json({"id": one.id, **one.as_json()})
+        return
+    rows = [(one.id[:12], one.time, one.n_configurations, one.n_calculations, one.content[:12], one.message) for one in records]
+    say_rows(("snapshot", "time", "configurations", "calculations", "content", "message"), rows)
+
+
+@app.command()
+def verify(
+    store: StoreOption = STORE,
+    quick: Annotated[bool, typer.Option("--quick", help="Sizes and records only.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Compare what is on disk with the checksums that were recorded."""
+    from mlpdata.store.verify import verify as run
+
+    report = run(store, quick=quick)
+    if json:
+        say_json(report.as_json())
+    else:
+        for fault in report.faults:
+            say(f"{fault.path}: {fault.what}")
+        say(f"{report.n_files} files, {report.n_bytes} bytes: " + (f"{len(report.faults)} faults" if report.faults else "no fault"))
+    return 5 if report.faults else 0

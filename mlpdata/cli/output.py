@@ -1,0 +1,137 @@
+"""Output: tables for people, JSON for programs, progress where there is a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mlpdata.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = ("table", "csv", "json", "parquet")
+
+
+def say(text: str) -> None:
+    """One line for a person."""
+    typer.echo(printable(text))
+
+
+def warn(text: str) -> None:
+    """One line on stderr."""
+    typer.echo(printable(text), err=True)
+
+
+def printable(text: str) -> str:
+    """`text` without control characters: what a file says must not steer the terminal."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "?" for character in text)
+
+
+def say_json(value: Any) -> None:
+    """One JSON document on one line; NaN and infinity, which JSON does not have, become null."""
+    typer.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON values: bytes as hexadecimal digits, NaN as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | bool) else str(value)
+
+
+def say_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table: drawn by rich on a terminal, separated by tabs elsewhere."""
+    if not sys.stdout.isatty():
+        for row in [columns, *rows]:
+            say("\t".join(_cell(one) for one in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, header_style="bold")
+    for row in rows:
+        table.add_row(*(printable(_cell(one)).replace("[", r"\[") for one in row))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    value = plain(value)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.8g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def say_table(table: pa.Table, form: str, out: Path | None) -> None:
+    """The result of a query in one of `FORMATS`, to `out` or to the standard output.
+
+    Raises:
+        UsageError: an unknown format, or Parquet without a file to write to.
+    """
+    if form not in FORMATS:
+        raise UsageError(f"expected one of the formats {', '.join(FORMATS)}, found {form!r}.")
+    if form == "parquet":
+        import pyarrow.parquet as pq
+
+        if out is None:
+            raise UsageError("expected a file for Parquet, found none. Name it by --out FILE.")
+        pq.write_table(table, out)
+    elif form == "table" and out is None:
+        say_rows(table.column_names, zip(*(column.to_pylist() for column in table.columns), strict=True))
+    else:
+        text = _as_json(table) if form == "json" else _as_csv(table)
+        if out is None:
+            typer.echo(text, nl=False)
+        else:
+            out.write_text(text)
+
+
+def _as_json(table: pa.Table) -> str:
+    return "".join(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in table.to_pylist())
+
+
+def _as_csv(table: pa.Table) -> str:
+    """CSV; a cell that a spreadsheet would run as a formula is kept as text by a leading quote."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for row in table.to_pylist():
+        cells = [plain(one) for one in row.values()]
+        writer.writerow([f"'{one}" if isinstance(one, str) and one[:1] in "=+-@\t\r" else one for one in cells])
+    return file.getvalue()
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int, str], None] | None]:
+    """A function to call with (done, total, what): a bar on a terminal, None elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[what]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, what="")
+
+        def advance(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, what=printable(what)[-50:])
+
+        yield advance

@@ -1,0 +1,136 @@
+"""Inspection: what a file holds, without a store, as one JSON object a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlpdata.discover import files_below
+from mlpdata.elements import hill_formula
+from mlpdata.errors import MlpdataError, NotRecognised, UsageError
+from mlpdata.frames import Frames
+from mlpdata.readers.registry import Ending, Header, open_run, recognise_file
+from mlpdata.schema.properties import NO, PROPERTIES
+
+
+def outputs_below(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files among `paths`; in a folder those that a reader knows.
+
+    Raises:
+        UsageError: a path that does not exist.
+    """
+    for path in paths:
+        if not path.exists():
+            raise UsageError("expected a file or folder, found nothing there.", path=path)
+        for file, named in files_below(path):
+            try:
+                if not named:
+                    recognise_file(file)
+            except NotRecognised:
+                continue
+            except MlpdataError:
+                pass  # a file that cannot be opened is reported when it is inspected
+            yield file
+
+
+def inspect_file(path: Path) -> dict[str, Any]:
+    """What `path` holds: method, counts, the first and the last frame. A file that cannot be read gives `error`.
+
+    `first` and `last` are of the frames with forces, of all labelled frames where none has forces. Units: eV,
+    angstrom, eV/angstrom, eV/angstrom^3; stress is positive in tension.
+    """
+    seen = _Seen()
+    try:
+        with open_run(path) as opened:
+            seen.reader = opened.reader.name
+            for item in opened.items():
+                seen.take(item)
+    except MlpdataError as error:
+        return {**seen.as_json(str(path)), "error": error.as_json()}
+    return seen.as_json(str(path))
+
+
+class _Seen:
+    """What has been seen of a file."""
+
+    def __init__(self) -> None:
+        self.reader: str | None = None
+        self.headers: list[Header] = []
+        self.endings: list[Ending] = []
+        self.n_frames = self.n_labelled = self.n_with_forces = self.n_unconverged = 0
+        self.forced: list[dict[str, Any]] = []
+        self.labelled: list[dict[str, Any]] = []
+        self.formula: str | None = None
+
+    def take(self, item: Header | Frames | Ending) -> None:
+        """Note one item of a file."""
+        if isinstance(item, Header):
+            self.headers.append(item)
+        elif isinstance(item, Ending):
+            self.endings.append(item)
+        else:
+            self._take_frames(item)
+
+    def _take_frames(self, frames: Frames) -> None:
+        energies = ~np.isnan(frames.energy)
+        forces = ~np.isnan(frames.forces[:, 0])[np.minimum(frames.atom_start[:-1], len(frames.forces) - 1)]
+        self.n_frames += len(frames)
+        self.n_labelled += int((energies | forces).sum())
+        self.n_with_forces += int(forces.sum())
+        self.n_unconverged += int((frames.get("scf_converged") == NO).sum())
+        self.formula = self.formula or hill_formula(frames.atomic_numbers[: int(frames.n_atoms[0])])
+        for ends, which in ((self.forced, forces), (self.labelled, energies | forces)):
+            if which.any():
+                rows = np.flatnonzero(which)
+                ends[1:] = [frame_json(frames, int(rows[-1]))]
+                if len(ends) == 1:
+                    ends.insert(0, frame_json(frames, int(rows[0])))
+
+    def as_json(self, path: str) -> dict[str, Any]:
+        """One object a file."""
+        ends = self.forced or self.labelled
+        header = self.headers[0] if self.headers else None
+        last = ends[-1] if ends else {}
+        return {
+            "path": path,
+            "error": None,
+            "reader": self.reader,
+            "n_runs": len(self.headers),
+            "n_frames": self.n_frames,
+            "n_labelled": self.n_labelled,
+            "n_with_forces": self.n_with_forces,
+            "n_unconverged": self.n_unconverged,
+            "formula": self.formula,
+            "charge": last.get("charge"),
+            "multiplicity": last.get("multiplicity"),
+            "run_kind": header.run_kind if header else None,
+            "energy_kind": header.energy_kind if header else None,
+            "forces_are": header.forces_are if header else None,
+            "status": _worst([ending.status for ending in self.endings]),
+            "reason": "; ".join(ending.reason for ending in self.endings if ending.reason),
+            "method": header.method.as_json() if header else None,
+            "left_out": [one.as_json() for ending in self.endings for one in ending.left_out],
+            "warnings": [one for ending in self.endings for one in ending.warnings],
+            "first": ends[0] if ends else None,
+            "last": ends[-1] if ends else None,
+        }
+
+
+def _worst(statuses: Sequence[str]) -> str | None:
+    return next((status for status in ("failed", "truncated", "complete") if status in statuses), None)
+
+
+def frame_json(frames: Frames, index: int) -> dict[str, Any]:
+    """One configuration as JSON values; what is absent is null."""
+    one = frames.select([index])
+    values: dict[str, Any] = {}
+    for name, row in PROPERTIES.items():
+        array = one.get(name)
+        value = array if row.level == "atom" else array[0]
+        absent = np.isnan(value).any() if array.dtype.kind == "f" else name not in one or value.ndim == 0 and value == row.absent
+        values[name] = None if absent else value.tolist()
+    free, sigma0, no_entropy = (values[name] for name in ("energy", "energy_sigma0", "energy_no_entropy"))
+    return {**values, "energies": {"free": free, "sigma0": sigma0, "no_entropy": no_entropy}}

@@ -1,0 +1,377 @@
+"""Intake: where readers, checks and store meet. Files become calculations of one atomic commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from mlpdata.checks.licenses import normalise
+from mlpdata.discover import Found, Output, find_outputs
+from mlpdata.errors import InputError, MlpdataError, UsageError
+from mlpdata.readers.registry import reader_version
+from mlpdata.runs import Event, read_output
+from mlpdata.schema.calculation import Calculation, Kind
+from mlpdata.schema.sidecar import Sidecar
+from mlpdata.store.commit import Repository
+from mlpdata.store.segment import Writer
+
+IN_WORKER = 16 << 20
+"""Files up to this size may be read by worker processes; larger ones stream through this one, block by block."""
+WORTH_WORKERS = 8
+"""Fewer files than this are read sooner than a worker process starts."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with files done, files in all, and the path just read."""
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A calculation that entered the store."""
+
+    path: str
+    calculation: str
+    n_configurations: int
+    status: str
+    reader: str
+    replaced: bool = False
+    """Whether it takes the place of an older reading of the same run."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file, or a part of one, that did not enter."""
+
+    path: str
+    line: int | None
+    code: str
+    reason: str
+    frames: int | None = None
+    """Configurations lost; None where that is not known."""
+
+
+@dataclass
+class IngestReport:
+    """What entered, what did not and why."""
+
+    snapshot: str | None = None
+    content: str | None = None
+    n_configurations: int = 0
+    """In the store, afterwards."""
+    entered: list[Entered] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    retracted: list[str] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    left_out: list[Refused] = field(default_factory=list)
+    """Configurations of files that otherwise entered."""
+    not_outputs: int = 0
+    """Files in folders that no reader knows."""
+    unknown_license: int = 0
+    """Entered calculations whose license nobody stated: they block publishing."""
+    seconds: float = 0.0
+    dry_run: bool = False
+
+    @property
+    def n_entered(self) -> int:
+        """Configurations that entered."""
+        return sum(one.n_configurations for one in self.entered)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where files were given and none could be read."""
+        return 3 if self.refused and not (self.entered or self.unchanged) else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("entered", "refused", "left_out")}
+        lists = {name: [vars(one) for one in getattr(self, name)] for name in ("entered", "refused", "left_out")}
+        return {**plain, **lists, "n_entered": self.n_entered}
+
+
+def ingest(
+    paths: str | Path | Sequence[str | Path],
+    store: str | Path = "store",
+    *,
+    license: str | None = None,  # noqa: A002  the word of the field
+    citation: str | None = None,
+    kind: Kind | None = None,
+    temperature: float | None = None,
+    tags: dict[str, str] | None = None,
+    default: Sidecar | None = None,
+    jobs: int = 1,
+    strict: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Read outputs and commit them, in one commit, to a store that is created where there is none.
+
+    Args:
+        paths: files and folders.
+        store: folder of the store.
+        license: SPDX expression; like the next four it holds for all files, whatever sidecars say.
+        citation: how to cite the data.
+        kind: what the configurations are there for.
+        temperature: set point of the thermostat [K].
+        tags: free marks.
+        default: what holds where neither an option nor a sidecar speaks.
+        jobs: reading processes.
+        strict: raise, and commit nothing, where a file could not be read.
+        dry_run: read and check, but write nothing.
+        progress: called after each file.
+
+    Raises:
+        UsageError: no such path, an unknown license or kind.
+        InputError: with `strict`, a file that could not be read.
+        StoreError: the store refuses; nothing was committed.
+    """
+    said = Sidecar(license=_normal(license), citation=citation, kind=kind, temperature=temperature, tags=tags or {})
+    given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    project = Path(store).absolute().parent
+    found = find_outputs(given, project, said, default or Sidecar())
+    return _Job(Path(store), jobs, strict, dry_run, progress).run(found, exact=False)
+
+
+def sync(
+    root: str | Path,
+    store: str | Path = "store",
+    *,
+    exact: bool = False,
+    default: Sidecar | None = None,
+    jobs: int = 1,
+    strict: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Bring a store up to date with a tree of outputs, in one commit.
+
+    Args:
+        root: folder of outputs; calculations are named relative to it.
+        store: folder of the store.
+        exact: the snapshot shows exactly what the tree holds; calculations no longer in it are retracted.
+        default: what holds where no sidecar speaks, such as the project's license.
+        jobs: reading processes.
+        strict: raise, and commit nothing, where a file could not be read.
+        dry_run: read and check, but write nothing.
+        progress: called after each file.
+
+    Raises:
+        UsageError: no such folder.
+        InputError: with `strict`, a file that could not be read.
+        StoreError: the store refuses; nothing was committed.
+    """
+    tree = Path(root)
+    if not tree.is_dir():
+        raise UsageError("expected a folder of outputs, found none. Create it and put outputs in it.", path=root)
+    base = default or Sidecar()
+    found = find_outputs([tree], tree, Sidecar(), base.replace(license=_normal(base.license)))
+    return _Job(Path(store), jobs, strict, dry_run, progress).run(found, exact=exact)
+
+
+def _normal(license_text: str | None) -> str | None:
+    return None if license_text is None else normalise(license_text)
+
+
+class _Job:
+    """One ingest: reads what is new, stages it, commits once."""
+
+    def __init__(self, store: Path, jobs: int, strict: bool, dry_run: bool, progress: Progress | None) -> None:
+        self.store, self.jobs, self.strict, self.dry_run, self.progress = store, jobs, strict, dry_run, progress
+        self.report = IngestReport(dry_run=dry_run)
+
+    def run(self, found: Found, exact: bool) -> IngestReport:
+        started = time.perf_counter()
+        self.report.not_outputs = found.not_outputs
+        repository = None
+        if not self.dry_run:
+            repository = Repository.open_or_create(self.store)
+        elif self.store.exists():
+            repository = Repository.open(self.store)
+        known = _Known(repository, exact)
+        fresh = [output for output in found.outputs if not self._passed_over(output, known)]
+        if repository is None or self.dry_run:
+            self._stage(fresh, known, None)
+            self._raise_if_strict()
+        else:
+            with repository.stage() as writer:
+                self._stage(fresh, known, writer)
+                self._raise_if_strict()
+                self._commit(repository, writer, known)
+        self.report.seconds = round(time.perf_counter() - started, 3)
+        return self.report
+
+    def _passed_over(self, output: Output, known: _Known) -> bool:
+        """Whether there is nothing to read: the file cannot be, or the store shows it already."""
+        if output.error is not None:
+            self._refuse(output.name, output.error)
+            return True
+        if known.shows(output):
+            self.report.unchanged.append(output.name)
+            return True
+        return False
+
+    def _stage(self, outputs: list[Output], known: _Known, writer: Writer | None) -> None:
+        """Read files in order; a damaged one costs itself only."""
+        for done, (output, events) in enumerate(_streams(outputs, self.jobs), 1):
+            try:
+                self._stage_one(events, known, writer)
+            except InputError as error:
+                if writer is not None:
+                    writer.abandon()
+                self._refuse(output.name, error)
+            if self.progress:
+                self.progress(done, len(outputs), output.name)
+
+    def _stage_one(self, events: Iterable[Event], known: _Known, writer: Writer | None) -> None:
+        n_configurations, begun = 0, False
+        for event in events:
+            if writer is not None and not begun:
+                writer.begin()
+                begun = True
+            if not isinstance(event, Calculation):
+                n_configurations += len(event)
+                if writer is not None:
+                    writer.append(event)
+                continue
+            if writer is not None:
+                writer.end(event)
+            self._note(event, n_configurations, known.supersede(event))
+            n_configurations, begun = 0, False
+
+    def _note(self, calculation: Calculation, n_configurations: int, replaced: bool) -> None:
+        report, source = self.report, calculation.sources[0]
+        report.entered.append(
+            Entered(calculation.path, calculation.id, n_configurations, calculation.status, source.reader, replaced)
+        )
+        report.unknown_license += calculation.license is None
+        report.left_out += [
+            Refused(calculation.path, lost.line or None, "left-out", lost.reason, lost.frames)
+            for lost in calculation.left_out
+        ]
+
+    def _refuse(self, name: str, error: MlpdataError) -> None:
+        self.report.refused.append(Refused(name, error.line, error.code, error.message))
+
+    def _raise_if_strict(self) -> None:
+        if self.strict and self.report.refused:
+            first = self.report.refused[0]
+            raise InputError(f"{first.reason} Nothing was committed.", path=first.path, line=first.line)
+
+    def _commit(self, repository: Repository, writer: Writer, known: _Known) -> None:
+        report = self.report
+        retract = known.retractions()
+        report.retracted = [calculation.path for _, calculation, reason in retract if reason == VANISHED]
+        message = f"{len(report.entered)} calculations with {report.n_entered} configurations"
+        snapshot = repository.commit(
+            writer,
+            retract=[(segment, calculation.record, reason) for segment, calculation, reason in retract],
+            restore=known.restored,
+            message=message + (f"; {len(retract)} retracted" if retract else ""),
+        )
+        report.snapshot, report.content = snapshot.id, snapshot.content
+        report.n_configurations = snapshot.n_configurations
+
+
+VANISHED = "no longer in the tree"
+SUPERSEDED = "superseded by a newer reading"
+
+
+class _Known:
+    """What the store holds already, and what this ingest does to it."""
+
+    def __init__(self, repository: Repository | None, exact: bool) -> None:
+        snapshot = repository.snapshot() if repository is not None and repository.head() is not None else None
+        stored = snapshot.segment_calculations() if snapshot is not None else []
+        self.exact = exact
+        self.visible = {(segment, one.record): one for segment, one, hidden in stored if not hidden}
+        self.hidden = {(segment, one.record): one for segment, one, hidden in stored if hidden}
+        self.restored: list[tuple[str, str]] = []
+        self._kept: set[tuple[str, str]] = set()
+        self._superseded: set[tuple[str, str]] = set()
+        self._claimed: set[str] = set()
+        self._of_source: dict[str, list[tuple[str, str]]] = {}
+        for key, one in [*self.visible.items(), *self.hidden.items()]:
+            self._of_source.setdefault(one.sources[0].sha256, []).append(key)
+
+    def shows(self, output: Output) -> bool:
+        """Whether the store shows this file under these attributes, or an earlier file of this ingest is the same.
+
+        Of identical files the first by name counts. An exact sync also takes hidden readings back into view.
+        """
+        if output.sha256 in self._claimed:
+            return True
+        self._claimed.add(output.sha256)
+        keys = self._of_source.get(output.sha256, [])
+        same = [key for key in keys if self._same(output, self.visible.get(key) or self.hidden[key])]
+        shown = [key for key in same if key in self.visible]
+        if shown:
+            self._kept.update(shown)
+            return True
+        if self.exact and same:
+            last = [key for key in same if key[0] == same[-1][0]]
+            self.restored += last
+            self._kept.update(last)
+            return True
+        return False
+
+    def _same(self, output: Output, calculation: Calculation) -> bool:
+        """Same reader and same attributes; an ingest that says nothing new of a stored file changes nothing."""
+        source = calculation.sources[0]
+        if source.reader_version != reader_version(source.reader):
+            return False
+        declared = output.sidecar.declared()
+        if self.exact:
+            return source.path == output.name and calculation.declared == declared
+        return all(calculation.declared.get(name) == value for name, value in declared.items())
+
+    def supersede(self, calculation: Calculation) -> bool:
+        """Retract older readings of the same run or, with new attributes, of the same file; whether there were any."""
+        digest = calculation.sources[0].sha256
+        older = {
+            key
+            for key, one in self.visible.items()
+            if one.id == calculation.id or (one.sources[0].sha256 == digest and key not in self._kept)
+        }
+        self._superseded |= older
+        return bool(older)
+
+    def retractions(self) -> list[tuple[str, Calculation, str]]:
+        """What the commit hides, with the reason."""
+        gone = set(self.visible) - self._kept - self._superseded if self.exact else set()
+        return [
+            (key[0], self.visible[key], reason)
+            for keys, reason in ((self._superseded, SUPERSEDED), (gone, VANISHED))
+            for key in sorted(keys)
+        ]
+
+
+def _streams(outputs: list[Output], jobs: int) -> Iterator[tuple[Output, Iterable[Event]]]:
+    """Each file with the stream of its runs; small files are read ahead by worker processes."""
+    if jobs <= 1 or len(outputs) < WORTH_WORKERS:
+        yield from ((output, read_output(output)) for output in outputs)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        ahead: list[tuple[Output, Future[list[Event]] | None]] = []
+        for output in outputs:
+            small = output.path.stat().st_size <= IN_WORKER
+            ahead.append((output, pool.submit(_read_whole, output) if small else None))
+            if len(ahead) > 4 * jobs:
+                yield _first(ahead)
+        while ahead:
+            yield _first(ahead)
+
+
+def _first(ahead: list[tuple[Output, Future[list[Event]] | None]]) -> tuple[Output, Iterable[Event]]:
+    output, future = ahead.pop(0)
+    return output, (read_output(output) if future is None else _arrived(future))
+
+
+def _arrived(future: Future[list[Event]]) -> Iterator[Event]:
+    yield from future.result()
+
+
+def _read_whole(output: Output) -> list[Event]:
+    return list(read_output(output))

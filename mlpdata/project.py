@@ -1,0 +1,53 @@
+"""Project: a folder with raw outputs, parameters and the pipeline; how it is begun and how its numbers are read."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from mlpdata.durable import make_folder, write
+from mlpdata.errors import UsageError
+from mlpdata.schema.noun import from_user
+from mlpdata.schema.params import Params
+
+
+def load_params(path: Path) -> Params:
+    """The parameters in a YAML file; the defaults where there is no file.
+
+    Raises:
+        UsageError: no YAML, an unknown name, or a value out of its range; file and field are named.
+    """
+    if not path.is_file():
+        return Params()
+    try:
+        return from_user(Params, yaml.safe_load(path.read_text()) or {}, str(path))
+    except (yaml.YAMLError, UnicodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        raise UsageError("expected YAML, found something else.", path=path, line=None if line is None else line + 1) from error
+
+
+TEMPLATE = {"dvc.yaml": "dvc.yaml", "params.yaml": "params.yaml", "gitignore": ".gitignore", "README.md": "README.md"}
+"""Files of a new project, by their name in the package."""
+
+
+def begin(folder: Path) -> list[str]:
+    """Write a project that waits for outputs in raw/; files that are there already are kept.
+
+    Returns:
+        Names of the files written.
+
+    Raises:
+        UsageError: the folder is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("expected a folder, found a file.", path=folder)
+    make_folder(folder / "raw")
+    written = []
+    for name, target in TEMPLATE.items():
+        path = folder / target
+        if not path.exists():
+            write(path, (files("mlpdata.pipelines") / "template" / name).read_bytes())
+            written.append(target)
+    return written

@@ -1,0 +1,155 @@
+"""Query: SQL by DuckDB over one snapshot, locked down: it reads the snapshot's tables and nothing else.
+
+A new connection serves each query. It sees Arrow tables that were read with their checksums verified; it has no
+access to files, extensions, settings or the variables of Python.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from mlpdata.errors import NotFound, StoreError, UsageError
+from mlpdata.schema.noun import from_stored
+from mlpdata.schema.properties import PROPERTIES
+from mlpdata.schema.records import Split
+from mlpdata.store.snapshot import OpenSnapshot
+
+if TYPE_CHECKING:
+    import duckdb
+
+TABLES = ("configurations", "calculations", "methods", "sources")
+VIEWS = (*TABLES, "splits", "atoms")
+TIMEOUT = 300.0
+"""Longest query [s]."""
+MEMORY = "4GB"
+
+
+def run_sql(
+    snapshot: OpenSnapshot, query: str, *, splits: Path | None = None, timeout: float = TIMEOUT, memory: str = MEMORY
+) -> pa.Table:
+    """The result of one SELECT, DESCRIBE, SUMMARIZE or EXPLAIN.
+
+    Args:
+        snapshot: what is asked.
+        query: the statement; it may use the views configurations, calculations, methods, sources, splits, atoms.
+        splits: folder with recorded splits, for the view `splits`.
+        timeout: longest time [s].
+        memory: most memory, as DuckDB writes it.
+
+    Raises:
+        UsageError: not exactly one reading statement, a mistake in it, or one that takes too long.
+    """
+    import duckdb  # noqa: PLC0415  loaded by the verbs that ask
+
+    connection = duckdb.connect(":memory:", config={"memory_limit": memory})
+    try:
+        _refuse_all_but_reading(connection, query)
+        for name in VIEWS:
+            if name in query.lower():
+                connection.register(name, _view(snapshot, name, splits))
+        for setting in ("python_enable_replacements=false", "enable_external_access=false", "lock_configuration=true"):
+            connection.execute(f"SET {setting}")
+        return _within(connection, query, timeout)
+    except duckdb.Error as error:
+        raise UsageError(f"expected SQL that DuckDB understands, found: {str(error).strip()}") from error
+    finally:
+        connection.close()
+
+
+def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    statements = connection.extract_statements(query)
+    kinds = [str(statement.type).rsplit(".", 1)[-1] for statement in statements]
+    if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
+        raise UsageError(
+            f"expected one SELECT, DESCRIBE or EXPLAIN, found {', '.join(kinds) or 'no statement'}. "
+            "A query only reads; data enter by `mlpdata ingest`."
+        )
+
+
+def _within(connection: duckdb.DuckDBPyConnection, query: str, timeout: float) -> pa.Table:
+    timer = threading.Timer(timeout, connection.interrupt)
+    timer.start()
+    try:
+        return connection.sql(query).to_arrow_table()
+    except RuntimeError as error:
+        raise UsageError(f"expected an answer within {timeout:g} s, found none. Narrow the query.") from error
+    finally:
+        timer.cancel()
+
+
+def _view(snapshot: OpenSnapshot, name: str, splits: Path | None) -> pa.Table | pa.RecordBatchReader:
+    makers: dict[str, Callable[[], pa.Table]] = {
+        "splits": lambda: splits_table(splits),
+        "atoms": lambda: atoms_table(snapshot),
+    }
+    return makers[name]() if name in makers else snapshot.table(name)
+
+
+def splits_table(folder: Path | None) -> pa.Table:
+    """The recorded splits: split (name), split_id, id, part."""
+    names, digests, ids, parts = [], [], [], []
+    for path in sorted(folder.glob("*.json")) if folder is not None and folder.is_dir() else []:
+        split = from_stored(Split, path.read_bytes(), str(path))
+        for part, members in split.parts.items():
+            names += [path.stem] * len(members)
+            digests += [split.id] * len(members)
+            parts += [part] * len(members)
+            ids += [bytes.fromhex(one) for one in members]
+    return pa.table(
+        {"split": pa.array(names, pa.string()), "split_id": pa.array(digests, pa.string()),
+         "id": pa.array(ids, pa.binary(16)), "part": pa.array(parts, pa.string())}
+    )  # fmt: skip
+
+
+def atoms_table(snapshot: OpenSnapshot) -> pa.Table:
+    """One row an atom: id of its configuration, atom, atomic_number, position, force; vectors are lists of three.
+
+    Numbers are views on the mapped arrays where no configuration is hidden.
+    """
+    mapped, rows = snapshot.mapped, snapshot.visible_rows()
+    n_atoms = mapped.n_atoms[rows]
+    total = int(n_atoms.sum())
+    starts = np.cumsum(n_atoms) - n_atoms
+    ids = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(16), total, [None, pa.py_buffer(np.repeat(snapshot.ids(), n_atoms, axis=0).tobytes())]
+    )
+    columns = {
+        "id": ids,
+        "atom": pa.array(np.arange(total) - np.repeat(starts, n_atoms), pa.int32()),
+        "atomic_number": pa.array(mapped.gather("atomic_numbers", rows)),
+    }
+    for column, name in (("position", "positions"), ("force", "forces")):
+        columns[column] = _vectors(mapped.gather(name, rows))
+    fields = [
+        pa.field(name, array.type, metadata={"unit": PROPERTIES[f"{name}s"].unit} if name in ("position", "force") else None)
+        for name, array in columns.items()
+    ]
+    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+
+def _vectors(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> pa.Array:
+    """Vectors (n, 3) as fixed-size lists; a vector of NaN is NULL."""
+    flat = pa.array(values.reshape(-1))
+    absent = np.isnan(values).any(axis=1)
+    return pa.FixedSizeListArray.from_arrays(flat, 3, mask=pa.array(absent) if absent.any() else None)
+
+
+def ids_of(table: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The ids that a query named, shape (n, 16), in its order.
+
+    Raises:
+        UsageError: the result has no column `id` of configuration ids.
+    """
+    if "id" not in table.column_names or not table.num_rows:
+        raise UsageError("expected a query that gives at least one row with the column id, found none. Try SELECT id FROM configurations.")
+    ids = table.column("id").to_pylist()
+    if not all(isinstance(one, bytes) and len(one) == 16 for one in ids):
+        raise UsageError("expected the column id to hold ids of configurations, found something else.")
+    return np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 16)

@@ -1,0 +1,214 @@
+"""What vasprun.xml says before its first ionic step: atoms, level of theory, kind of run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlpdata.errors import ParseError
+from mlpdata.readers import vasp_method
+from mlpdata.readers.elements import ATOMIC_NUMBERS, SYMBOLS, by_mass
+from mlpdata.readers.registry import Header
+from mlpdata.readers.vasp_method import Tags
+from mlpdata.readers.xml import Element, text
+from mlpdata.schema.calculation import ForcesAre, RunKind
+from mlpdata.schema.method import Pseudopotential
+
+RELAXATIONS = {1, 2, 3}
+"""IBRION: quasi-Newton, conjugate gradients, damped dynamics."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that the frames of one vasprun.xml share."""
+
+    header: Header
+    atomic_numbers: NDArray[np.uint8]
+    """Shape (n_atoms,)."""
+    charge: float
+    """From NELECT and the valences of the potentials [e]; NaN where one is unknown."""
+    max_electronic_steps: int | None
+    """NELM."""
+    energy_tolerance: float
+    """EDIFF [eV]."""
+    external_pressure: float
+    """PSTRESS [kB]."""
+    is_response: bool
+    """Whether iterations of linear response stand among those of the SCF (pitfall V4)."""
+    is_self_consistent: bool
+    """False where the density is read and kept (ICHARG >= 10)."""
+    is_elastic_band: bool
+    """Whether images of a nudged elastic band may share the file (pitfall V14)."""
+    warnings: tuple[str, ...]
+    """What was repaired."""
+
+
+@dataclass(frozen=True)
+class Species:
+    """One row of `<array name="atomtypes">`."""
+
+    n_atoms: int
+    atomic_number: int
+    potential: Pseudopotential
+    repaired: str = ""
+    """How the element was recovered, where `<element>` does not name it (pitfall V19)."""
+
+
+def run(root: Element) -> Run:
+    """The shared part of a run from the root of its header.
+
+    Raises:
+        ParseError: no atoms, or an element that nothing names.
+    """
+    incar = vasp_method.tags(root)
+    species = _species(root)
+    pressure = incar.number("PSTRESS") or 0.0
+    self_consistent = incar.whole("ICHARG", 0) < 10
+    warnings = [one.repaired for one in species if one.repaired]
+    if pressure:
+        warnings.append(f"PSTRESS = {pressure} kB: the printed energies are enthalpies, E = H - PV is stored (V3).")
+    if not self_consistent:
+        warnings.append("ICHARG >= 10: the density was kept, so the labels are not self-consistent.")
+    steps = incar.number("NELM")
+    return Run(
+        header=_header(root, incar, species),
+        atomic_numbers=_atomic_numbers(root, species),
+        charge=_charge(incar, species),
+        max_electronic_steps=None if steps is None else int(steps),
+        # EDIFF printed as 0.00000000 is below 5e-9, and so is a change of energy printed as zero
+        energy_tolerance=incar.energy_tolerance or 5e-9,
+        external_pressure=pressure,
+        is_response=incar.is_response,
+        is_self_consistent=self_consistent,
+        is_elastic_band=incar.n_images > 0,
+        warnings=tuple(warnings),
+    )
+
+
+def _header(root: Element, incar: Tags, species: list[Species]) -> Header:
+    printed = [text(root.find(f"generator/i[@name='{name}']")) for name in ("version", "subversion", "date", "time")]
+    kind = _run_kind(incar)
+    cell_moves = (
+        incar.whole("ISIF", 2) >= 3 and incar.whole("IBRION", -1) in {0, *RELAXATIONS} and kind != "single_point"
+    )
+    potentials = tuple(one.potential for one in species)
+    return Header(
+        method=vasp_method.method(root, potentials, [SYMBOLS[one.atomic_number] for one in species], incar),
+        identity=" ".join(("vasp", *(word for word in printed if word))),
+        run_kind=kind,
+        energy_kind="free",
+        forces_are=_forces_are(incar),
+        temperature_target=_set_point(incar) if kind == "md" else None,
+        basis_fixed_at="first cell" if cell_moves else None,
+    )
+
+
+def _run_kind(incar: Tags) -> RunKind:
+    """What the run was for, by IBRION, NSW, ISIF and the switches that overrule them."""
+    motion, steps = incar.whole("IBRION", -1), incar.whole("NSW", 0)
+    rules: tuple[tuple[bool, RunKind], ...] = (
+        (incar.n_images > 0, "neb"),
+        (incar.is_response or incar.flag("LCHIMAG"), "response"),
+        (motion in {5, 6}, "phonon"),
+        (incar.whole("ICHARG", 0) >= 10, "bands"),
+        (steps <= 0 or motion == -1, "single_point"),
+        (motion == 0, "md"),
+        (motion in RELAXATIONS and incar.whole("ISIF", 2) >= 3, "vc-relax"),
+        (motion in RELAXATIONS, "relax"),
+    )
+    return next((kind for holds, kind in rules if holds), "unknown")
+
+
+def _forces_are(incar: Tags) -> ForcesAre:
+    """What was done to the forces; atoms fixed by selective dynamics keep their true force in vasprun.xml."""
+    if incar.n_images > 0 or incar.whole("IBRION", -1) == 44 or incar.whole("ICHAIN", 0) > 0:
+        return "projected"
+    if incar.whole("MDALGO", 0) in {11, 21} or incar.flag("LBLUEOUT"):
+        return "biased"
+    return "with_external" if incar.number("EFIELD") else "physical"
+
+
+def _set_point(incar: Tags) -> float | None:
+    """Temperature of the thermostat [K]; None for NVE (SMASS = -3 without MDALGO) and for a ramp."""
+    start, end = incar.number("TEBEG"), incar.number("TEEND")
+    if incar.number("SMASS") == -3.0 and incar.whole("MDALGO", 0) == 0:
+        return None
+    return start if end is None or end in {start, -1.0} else None
+
+
+def _rows(root: Element, name: str) -> list[dict[str, str]]:
+    """Rows of a table of `<atominfo>`, by field name."""
+    table = root.find(f"atominfo/array[@name='{name}']")
+    if table is None:
+        raise ParseError(
+            f"expected <atominfo> with the table {name}, found none. The run ended before its first ionic step."
+        )
+    fields = [text(field) for field in table.findall("field")]
+    return [dict(zip(fields, map(text, row.findall("c")), strict=False)) for row in table.iterfind("set/rc")]
+
+
+def _species(root: Element) -> list[Species]:
+    return [_one_species(row) for row in _rows(root, "atomtypes")]
+
+
+def _one_species(row: dict[str, str]) -> Species:
+    """Element of a species; where `<element>` names none or another than the potential, see pitfall V19."""
+    printed, title = row.get("element", ""), row.get("pseudopotential", "")
+    by_title = _element_of_title(title)
+    mass = _positive(row.get("mass", ""))
+    number = by_title or (by_mass(mass) if mass else None) or ATOMIC_NUMBERS.get(printed)
+    if number is None:
+        raise ParseError(f"expected a chemical element, found {printed!r} with the potential {title.strip()!r}.")
+    symbol = SYMBOLS[number]
+    source = "potential's title" if by_title else "mass"
+    repaired = (
+        "" if printed == symbol else f"element {printed!r} is {symbol}, by the {source} ({title.strip()!r}, {mass} u)."
+    )
+    valence = _positive(row.get("valence", ""))
+    count = row.get("atomspertype", "")
+    return Species(
+        n_atoms=int(count) if count.isdigit() else 0,
+        atomic_number=number,
+        potential=vasp_method.pseudopotential(symbol, title, valence),
+        repaired=repaired,
+    )
+
+
+def _element_of_title(title: str) -> int | None:
+    """Atomic number that `PAW_PBE Zr_sv 07Sep2000` or `PAW_PBE H1.25 ...` names."""
+    for word in title.split()[:2]:
+        letters = word.split("_")[0].rstrip("0123456789.*")
+        if letters in ATOMIC_NUMBERS and word not in {"US", "NC"}:
+            return ATOMIC_NUMBERS[letters]
+    return None
+
+
+def _positive(word: str) -> float | None:
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return value if 0 < value < float("inf") else None
+
+
+def _atomic_numbers(root: Element, species: list[Species]) -> NDArray[np.uint8]:
+    """Z of each atom, by its type."""
+    types = [row.get("atomtype", "") for row in _rows(root, "atoms")]
+    if not types or not all(kind.isdigit() and 0 < int(kind) <= len(species) for kind in types):
+        raise ParseError(f"expected atoms of types 1 to {len(species)}, found others or none. <atominfo> is damaged.")
+    announced = text(root.find("atominfo/atoms"))
+    if announced.isdigit() and int(announced) != len(types):
+        raise ParseError(f"expected {announced} atoms, found {len(types)}. <atominfo> is damaged.")
+    return np.array([species[int(kind) - 1].atomic_number for kind in types], np.uint8)
+
+
+def _charge(incar: Tags, species: list[Species]) -> float:
+    """Valence electrons of the neutral cell less NELECT [e]."""
+    electrons = incar.number("NELECT")
+    valences = [one.potential.valence for one in species]
+    if not electrons or None in valences or not all(one.n_atoms for one in species):
+        return float("nan")
+    neutral = sum(one.n_atoms * (one.potential.valence or 0.0) for one in species)
+    return round(neutral - electrons, 6) + 0.0

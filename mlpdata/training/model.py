@@ -1,0 +1,281 @@
+"""The potential: E(3)-equivariant message passing on e3nn's irreps, couplings and spherical harmonics.
+
+A feature is an array (n_atoms, components, channels): the components of every irrep one after the other, the same
+number of channels in each. Two such arrays are coupled by one dense matrix product an edge, which on small systems
+is several times faster than one operation an irrep.
+
+References:
+    S. Batzner et al., Nature Communications 13, 2453 (2022), doi 10.1038/s41467-022-29939-5 (NequIP).
+    J. Gasteiger et al., ICLR 2020, arXiv 2003.03123 (Bessel basis and envelope).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from mlpdata.errors import UsageError
+from mlpdata.schema.params import ModelParams
+
+if TYPE_CHECKING:
+    from mlpdata.loader.batch import Batch
+
+SILU_GAIN = 1.6765324703310907
+"""1 / sqrt(E[silu(x)^2]) for normal x: keeps the variance of features through a layer."""
+ENVELOPE_POWER = 6
+"""Value, slope and curvature of the envelope vanish at the cutoff: forces are smooth there."""
+
+
+class Prediction(NamedTuple):
+    """What the potential says of a batch."""
+
+    energy: Tensor
+    """[eV], float64, shape (n_configurations,)."""
+    forces: Tensor
+    """Minus the gradient of `energy` [eV/angstrom], shape (n_atoms, 3)."""
+    stress: Tensor
+    """Positive in tension [eV/angstrom^3], shape (n_configurations, 3, 3); NaN without a cell."""
+    atomic_energies: Tensor
+    """[eV], float64, shape (n_atoms,); their sums are `energy`."""
+
+
+class Statistics(NamedTuple):
+    """Scales of the training part, which make the network's numbers of order one."""
+
+    force_rms: float = 1.0
+    """Root mean square force component [eV/angstrom]."""
+    mean_neighbours: float = 1.0
+    """Edges an atom."""
+    mean_energy: float = 0.0
+    """Energy less reference energies [eV/atom]."""
+
+
+def silu(x: Tensor) -> Tensor:
+    """SiLU, scaled to keep the variance of a normal variable."""
+    return nn.functional.silu(x) * SILU_GAIN
+
+
+class Mix(nn.Module):
+    """A linear map of channels without bias, its weights of unit variance: one learning rate suits all widths."""
+
+    def __init__(self, n_in: int, n_out: int, elements: int | None = None) -> None:
+        super().__init__()
+        shape = (n_in, n_out) if elements is None else (elements, n_in, n_out)
+        self.weight = nn.Parameter(torch.randn(shape))
+        self.scale = 1 / math.sqrt(n_in)
+
+    def forward(self, x: Tensor, element: Tensor | None = None) -> Tensor:
+        """`x` (n, ..., n_in) to (n, ..., n_out), by the weights of each atom's element where there are several."""
+        weight = self.weight * self.scale
+        return x @ weight if element is None else x @ weight[element]
+
+
+class Radial(nn.Module):
+    """Bessel functions of the distance under an envelope that ends smoothly at the cutoff."""
+
+    def __init__(self, cutoff: float, count: int) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.register_buffer("order", torch.arange(1, count + 1) * torch.pi)
+
+    def forward(self, distance: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances (n_edges, 1) [angstrom] to values (n_edges, count) and the envelope (n_edges, 1)."""
+        x, p = distance / self.cutoff, ENVELOPE_POWER
+        inside = torch.clamp(x, max=1.0)
+        envelope = 1 - inside**p * ((p + 1) * (p + 2) / 2 - inside * (p * (p + 2) - inside * (p * (p + 1) / 2)))
+        return envelope * math.sqrt(2) * torch.sin(self.order * x) / x, envelope
+
+
+class Path(NamedTuple):
+    """One coupling: irrep of the neighbour x harmonic of the edge -> irrep of the message."""
+
+    source: o3.Irrep
+    harmonic: o3.Irrep
+    target: o3.Irrep
+
+
+class Convolution(nn.Module):
+    """Messages: features of the neighbours coupled with harmonics, weighted by the distance, summed over neighbours."""
+
+    def __init__(
+        self, irreps: list[o3.Irrep], harmonics: list[o3.Irrep], targets: list[o3.Irrep], params: ModelParams
+    ) -> None:
+        super().__init__()
+        self.channels = params.channels
+        self.paths = [Path(a, b, t) for t in targets for a in irreps for b in harmonics if t in a * b]
+        self.targets = targets
+        coupling = _couplings(irreps, harmonics, self.paths)
+        self.register_buffer("coupling", coupling)
+        sizes = torch.tensor([path.target.dim for path in self.paths])
+        self.register_buffer("path_of", torch.repeat_interleave(torch.arange(len(sizes)), sizes))
+        self.hidden = Mix(params.radial_basis, params.radial_hidden)
+        self.weights = Mix(params.radial_hidden, len(self.paths) * params.channels)
+
+    def forward(self, x: Tensor, radial: Tensor, harmonics: Tensor, edges: Tensor) -> Tensor:
+        """Features (n, components, channels) to messages (n, components of all paths, channels)."""
+        weights = self.weights(silu(self.hidden(radial))).unflatten(1, (-1, self.channels))
+        coupling = (harmonics @ self.coupling.flatten(1)).unflatten(1, self.coupling.shape[1:])
+        neighbour = x.index_select(0, edges[1])
+        if x.shape[1] == 1:
+            message = coupling * (weights * neighbour).index_select(1, self.path_of)
+        else:
+            message = torch.bmm(coupling, neighbour) * weights.index_select(1, self.path_of)
+        return x.new_zeros(x.shape[0], *message.shape[1:]).index_add(0, edges[0], message)
+
+
+def _couplings(irreps: list[o3.Irrep], harmonics: list[o3.Irrep], paths: list[Path]) -> Tensor:
+    """Wigner 3j symbols of all paths as one array (harmonics, targets, sources), each path of unit variance."""
+    at_source, at_harmonic = _slices(irreps), _slices(harmonics)
+    at_target = _slices([path.target for path in paths])
+    out = torch.zeros(_size(harmonics), at_target[-1].stop, _size(irreps))
+    for path, rows in zip(paths, at_target, strict=True):
+        block = o3.wigner_3j(path.harmonic.l, path.target.l, path.source.l) * math.sqrt(path.target.dim)
+        out[at_harmonic[harmonics.index(path.harmonic)], rows, at_source[irreps.index(path.source)]] = block
+    return out
+
+
+def _slices(irreps: list[o3.Irrep]) -> list[slice]:
+    ends = [0]
+    for irrep in irreps:
+        ends.append(ends[-1] + irrep.dim)
+    return [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def _size(irreps: list[o3.Irrep]) -> int:
+    return sum(irrep.dim for irrep in irreps)
+
+
+class Layer(nn.Module):
+    """Convolution, mixing of channels, element-dependent self-connection and gate."""
+
+    def __init__(
+        self, irreps: list[o3.Irrep], harmonics: list[o3.Irrep], targets: list[o3.Irrep], elements: int, params: ModelParams
+    ) -> None:
+        super().__init__()
+        self.convolution = Convolution(irreps, harmonics, targets, params)
+        self.irreps, self.targets, self.channels = irreps, targets, params.channels
+        self.gates = len(targets) - 1
+        self.before = Mix(params.channels, params.channels)
+        widths = [params.channels * (1 + self.gates if target == SCALAR else 1) for target in targets]
+        fans = [sum(path.target == target for path in self.convolution.paths) * params.channels for target in targets]
+        self.after = nn.ModuleList(Mix(fan, width) for fan, width in zip(fans, widths, strict=True))
+        self.own = nn.ModuleList(
+            Mix(params.channels, width, elements) if target in irreps else None for target, width in zip(targets, widths)
+        )
+        self.norms = Mix(len(targets) * params.channels, widths[0]) if NORMS else None
+
+    def forward(self, x: Tensor, element: Tensor, radial: Tensor, harmonics: Tensor, edges: Tensor) -> Tensor:
+        """Features (n, components, channels) to features of the targets."""
+        message = self.convolution(self.before(x), radial, harmonics, edges)
+        own = dict(zip(self.irreps, x.split([irrep.dim for irrep in self.irreps], dim=1), strict=True))
+        mixed, start = [], 0
+        for target, after, connect in zip(self.targets, self.after, self.own, strict=True):
+            paths = after.weight.shape[0] // self.channels
+            block = message[:, start : start + paths * target.dim].unflatten(1, (paths, target.dim))
+            start += paths * target.dim
+            new = after(block.transpose(1, 2).flatten(2))
+            if connect is not None:
+                new = (new + connect(own[target], element)) * math.sqrt(0.5)
+            mixed.append(new)
+        if self.norms is not None:
+            sq = torch.cat([(m[..., :self.channels] ** 2).mean(1) for m in mixed], 1)
+            mixed[0] = mixed[0] + self.norms(sq)[:, None]
+        scalars = silu(mixed[0])
+        if not self.gates:
+            return scalars
+        values, *gates = scalars.split(self.channels, dim=2)
+        return torch.cat([values, *(m * g for m, g in zip(mixed[1:], gates, strict=True))], dim=1)
+
+
+NORMS = False
+SCALAR = o3.Irrep("0e")
+
+
+class Potential(nn.Module):
+    """Energy, forces and stress of configurations.
+
+    The energy of an atom is the reference energy of its element plus what the network adds for its surroundings,
+    less what it adds for no surroundings: an isolated atom has its reference energy exactly.
+
+    Args:
+        params: size of the network.
+        references: energy of each element [eV]; these are the elements that the potential knows.
+        statistics: scales of the training part.
+        seed: of the initial weights.
+    """
+
+    def __init__(
+        self, params: ModelParams, references: Mapping[int, float], statistics: Statistics, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.params, self.references, self.statistics = params, dict(sorted(references.items())), statistics
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._build(params, len(self.references))
+        index = torch.full((256,), -1)
+        index[list(self.references)] = torch.arange(len(self.references))
+        self.register_buffer("index_of_element", index)
+
+    def _build(self, params: ModelParams, elements: int) -> None:
+        harmonics = [o3.Irrep(l, (-1) ** l) for l in range(params.l_max + 1)]
+        self.radial = Radial(params.cutoff, params.radial_basis)
+        self.harmonics = o3.SphericalHarmonics(list(range(params.l_max + 1)), normalize=False, normalization="component")
+        self.embedding = nn.Parameter(torch.randn(elements, params.channels))
+        irreps, layers = [SCALAR], []
+        for number in range(params.layers):
+            last = number == params.layers - 1
+            targets = [SCALAR] if last else harmonics
+            layers.append(Layer(irreps, harmonics, targets, elements, params))
+            irreps = targets
+        self.layers = nn.ModuleList(layers)
+        self.readout = nn.ModuleList([Mix(params.channels, params.channels), Mix(params.channels, 1)])
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Energy, and by its gradient along the edges forces and stress.
+
+        Raises:
+            UsageError: an element that the potential was not trained on.
+        """
+        dtype = self.embedding.dtype
+        element = self.index_of_element[batch.atomic_numbers]
+        centre, neighbour = batch.edge_index
+        cell = batch.cell.to(dtype)
+        positions = batch.positions.to(dtype)
+        shift = torch.einsum("ei,eij->ej", batch.edge_shift.to(dtype), cell[batch.configuration[centre]])
+        with torch.enable_grad():
+            vectors = (positions[neighbour] - positions[centre] + shift).detach().requires_grad_()
+            interaction = self._interaction(element, batch.edge_index, vectors)
+            gradient = torch.autograd.grad(interaction.sum(), vectors, create_graph=self.training)[0]
+        if not self.training:
+            interaction = interaction.detach()
+        reference = torch.tensor(list(self.references.values()), dtype=torch.float64, device=element.device)
+        atomic = reference[element] + interaction.double()
+        energy = atomic.new_zeros(batch.n_configurations).index_add(0, batch.configuration, atomic)
+        forces = torch.zeros_like(positions).index_add(0, centre, gradient).index_add(0, neighbour, -gradient)
+        virial = torch.zeros_like(cell).index_add(0, batch.configuration[centre], vectors.detach()[:, :, None] * gradient[:, None, :])
+        volume = torch.linalg.det(cell).abs()
+        has_cell = volume > 0
+        stress = 0.5 * (virial + virial.mT) / torch.where(has_cell, volume, 1.0)[:, None, None]
+        stress = torch.where(has_cell[:, None, None], stress, torch.nan)
+        return Prediction(energy, forces, stress, atomic)
+
+    def _interaction(self, element: Tensor, edges: Tensor, vectors: Tensor) -> Tensor:
+        """What the surroundings add to the energy of each atom [eV], shape (n_atoms,)."""
+        distance = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        radial, envelope = self.radial(distance)
+        harmonics = self.harmonics(vectors / distance) / math.sqrt(self.statistics.mean_neighbours)
+        # one isolated atom of each element goes along, so that its energy can be taken off
+        elements = torch.cat([element, torch.arange(len(self.references), device=element.device)])
+        x = self.embedding[elements][:, None]
+        for layer in self.layers:
+            x = layer(x, elements, radial, harmonics, edges)
+        x = self.readout[1](silu(self.readout[0](x[:, 0])))[:, 0]
+        surroundings = x[: len(element)] - x[len(element) :][element]
+        coordination = torch.zeros_like(surroundings).index_add(0, edges[0], envelope[:, 0])
+        scales = self.statistics
+        return surroundings * scales.force_rms + torch.tanh(coordination) * scales.mean_energy
