@@ -88,6 +88,19 @@ def append(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
 
 
+@contextmanager
+def library_writes(path: Path) -> Iterator[None]:
+    """Around the code of a library that writes the new file `path`; afterwards the file is synced.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    with _explained(path):
+        _operation("write", path)
+        yield
+    sync_file(path)
+
+
 class Stream:
     """A new file that grows piece by piece; it is durable once `sync_file` and the folder's `sync_folder` were called."""
 

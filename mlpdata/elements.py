@@ -8,6 +8,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mlpdata.errors import InputError
@@ -70,3 +72,17 @@ def atomic_number(symbol: str) -> int:
     if number == 0:
         raise InputError(f"expected a chemical symbol, found {symbol!r}.")
     return number
+
+
+def hill(composition: Mapping[str, int]) -> str:
+    """The formula in Hill's order: C, H, then the alphabet; the alphabet alone where there is no carbon.
+
+    >>> hill({"H": 4, "O": 1, "C": 1})
+    'CH4O'
+
+    References:
+        E. A. Hill, J. Am. Chem. Soc. 22, 478 (1900).
+    """
+    first = ("C", "H") if "C" in composition else ()
+    order = sorted(composition, key=lambda symbol: (first.index(symbol) if symbol in first else len(first), symbol))
+    return "".join(symbol + (str(composition[symbol]) if composition[symbol] > 1 else "") for symbol in order)

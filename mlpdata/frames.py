@@ -132,7 +132,8 @@ class Frames:
     @property
     def volume(self) -> F64:
         """Cell volume [angstrom^3], shape (n_configurations,); NaN without a cell."""
-        volume: F64 = np.abs(np.linalg.det(self.cell))
+        with np.errstate(invalid="ignore"):  # the cell of a molecule is NaN
+            volume: F64 = np.abs(np.linalg.det(self.cell))
         return volume
 
     def ids(self) -> NDArray[np.uint8]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlpdata.discover import files_below
-from mlpdata.elements import hill_formula
+from mlpdata.elements import SYMBOLS, hill
 from mlpdata.errors import MlpdataError, NotRecognised, UsageError
 from mlpdata.frames import Frames
 from mlpdata.readers.registry import Ending, Header, open_run, recognise_file
@@ -81,7 +82,7 @@ class _Seen:
         self.n_labelled += int((energies | forces).sum())
         self.n_with_forces += int(forces.sum())
         self.n_unconverged += int((frames.get("scf_converged") == NO).sum())
-        self.formula = self.formula or hill_formula(frames.atomic_numbers[: int(frames.n_atoms[0])])
+        self.formula = self.formula or _formula(frames.atomic_numbers[: int(frames.n_atoms[0])])
         for ends, which in ((self.forced, forces), (self.labelled, energies | forces)):
             if which.any():
                 rows = np.flatnonzero(which)
@@ -134,3 +135,8 @@ def frame_json(frames: Frames, index: int) -> dict[str, Any]:
         values[name] = None if absent else value.tolist()
     free, sigma0, no_entropy = (values[name] for name in ("energy", "energy_sigma0", "energy_no_entropy"))
     return {**values, "energies": {"free": free, "sigma0": sigma0, "no_entropy": no_entropy}}
+
+
+def _formula(atomic_numbers: NDArray[np.uint8]) -> str:
+    numbers, counts = np.unique(atomic_numbers, return_counts=True)
+    return hill({SYMBOLS[number]: count for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)})

@@ -109,7 +109,7 @@ def _each(
 
 def _boxes(cell: F64, periodic: NDArray[np.bool_], cutoff: float) -> F64:
     """Cells with zeros for axes that are not periodic, once their images are known to be few."""
-    box = np.where(periodic[:, :, None], cell, 0.0)
+    box = np.where(periodic[:, :, None] & np.isfinite(cell), cell, 0.0)
     length = np.linalg.norm(box, axis=2)
     unit = box / np.where(length > 0, length, 1.0)[:, :, None]
     # a vector of its own for each open axis: the Gram matrix of the periodic axes beside a one

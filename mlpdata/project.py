@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from mlpdata.durable import make_folder, write
+from mlpdata.digest import finite_or_none
+from mlpdata.durable import make_folder, replace, write
 from mlpdata.errors import UsageError
 from mlpdata.schema.noun import from_user
 from mlpdata.schema.params import Params
@@ -51,3 +54,17 @@ def begin(folder: Path) -> list[str]:
             write(path, (files("mlpdata.pipelines") / "template" / name).read_bytes())
             written.append(target)
     return written
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON for people and programs: indented, keys in their order, NaN as null; folders are made."""
+    make_folder(path.parent)
+    replace(path, (json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return finite_or_none(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

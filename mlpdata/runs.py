@@ -63,7 +63,7 @@ class _Run:
         """The configurations that no gate rejects."""
         self.forces_seen |= "forces" in frames and not bool(np.isnan(frames.forces).all())
         self.shape = self.shape or (int(frames.n_atoms[0]), bool(frames.pbc[0].any()))
-        report = run_gates(frames, CheckParams(), self.header.forces_are)
+        report = run_gates(frames, CheckParams(), self.header.forces_are, self.header.energy_kind)
         keep = np.ones(len(frames), bool)
         for finding in report.findings:
             if not len(finding.indices):

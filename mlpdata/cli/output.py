@@ -7,7 +7,8 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,13 @@ from mlpdata.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from mlpdata.schema.params import TrainParams
+
+Record = Mapping[str, float | None]
+
+LINE_INTERVAL = 5.0
+"""Seconds between two lines of progress."""
 
 FORMATS = ("table", "csv", "json", "parquet")
 
@@ -135,3 +143,22 @@ def progress(label: str) -> Iterator[Callable[[int, int, str], None] | None]:
             bar.update(task, completed=done, total=total, what=printable(what)[-50:])
 
         yield advance
+
+
+@contextmanager
+def training_progress(params: TrainParams) -> Iterator[Callable[[Record], None]]:
+    """A function to call with the record of each epoch: a line on stderr, at most one every few seconds."""
+    last = -math.inf
+
+    def advance(record: Record) -> None:
+        nonlocal last
+        if time.monotonic() - last < LINE_INTERVAL:
+            return
+        last = time.monotonic()
+        energy, force = (1e3 * (record[name] or math.nan) for name in ("valid_energy_mae", "valid_force_mae"))
+        warn(
+            f"epoch {record['epoch']:.0f} of {params.epochs}: validation {energy:.1f} meV/atom, {force:.0f} meV/angstrom, "
+            f"{record['seconds']:.1f} s/epoch"
+        )
+
+    yield advance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mlpdata.errors import UsageError
 
 I64 = NDArray[np.int64]
-Table = pa.Table | Mapping[str, Any]
+Table: TypeAlias = "pa.Table | Mapping[str, Any]"
 """Rows of configurations: an Arrow table or arrays by name. `id` and `geometry_id` are 16 bytes each."""
 
 
@@ -73,7 +73,9 @@ def links(table: Table) -> Links:
     has_geometry = "geometry_id" in (table.column_names if isinstance(table, pa.Table) else table)
     group_names, group = np.unique(names, return_inverse=True)
     geometry = np.unique(column(table, "geometry_id") if has_geometry else ids, return_inverse=True)[1]
-    unique, first, same = np.unique(ids, return_index=True, return_inverse=True)
+    order = np.lexsort((column(table, "kind").astype(str), names, ids))
+    unique, first, same = np.unique(ids[order], return_index=True, return_inverse=True)
+    first, same = order[first], same[np.argsort(order)]
     # one id in two groups: the same row was read from two files, and binds the groups of both
     merged = components(group, same, len(group_names))
     return Links(unique, first, merged[group][first], geometry[first], group_names)

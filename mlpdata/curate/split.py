@@ -7,7 +7,6 @@ towards the deficit, and a new configuration that links groups on two sides is q
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,8 @@ from mlpdata.units import F64
 
 NOWHERE, QUARANTINED = -1, -2
 """Not assigned yet; links two sides."""
+ALWAYS = ""
+"""Stratum of configurations that are never held out."""
 
 
 class Leaks(NamedTuple):
@@ -56,8 +57,6 @@ def split(table: Table, params: SplitParams, content: str, parent: Split | None 
     part = _inherited(rows, parts, parent)
     if parent is not None:
         _extend(rows, part)
-    always = np.isin(column(table, "kind").astype(str)[rows.first], params.always_train)
-    _send(rows, part, always, parts.index(_training(parts)))
     _deal(rows, part, strata, params)
     notes = [*_link_notes(rows), *_target_notes(part, params), *_presence_notes(rows, part, strata, parts)]
     return Split(
@@ -99,16 +98,12 @@ def _checked_parts(params: SplitParams, parent: Split | None) -> list[str]:
     return parts
 
 
-def _training(parts: list[str]) -> str:
-    return "train" if "train" in parts else parts[0]
-
-
 def _strata(table: Table, params: SplitParams, rows: Links) -> NDArray[np.str_]:
-    """Stratum of each configuration: the values of the stratifying columns, joined; "" for those always in training."""
+    """Stratum of each configuration: values of the stratifying columns; `ALWAYS` for kinds that are always training."""
     columns = [column(table, name).astype(str)[rows.first] for name in params.stratify]
-    strata = np.array([" ".join(values) for values in zip(*columns, strict=True)] or [" "] * len(rows.ids))
+    strata = np.array([" ".join(values) for values in zip(*columns, strict=True)] or ["all"] * len(rows.ids), str)
     always = np.isin(column(table, "kind").astype(str)[rows.first], params.always_train)
-    return np.where(always, "", strata)
+    return np.where(always, ALWAYS, strata)
 
 
 def _inherited(rows: Links, parts: list[str], parent: Split | None) -> I64:
@@ -116,8 +111,8 @@ def _inherited(rows: Links, parts: list[str], parent: Split | None) -> I64:
     part = np.full(len(rows.ids), NOWHERE)
     if parent is not None:
         for number, name in enumerate(parts):
-            part[np.isin(rows.ids, parent.parts[name])] = number
-        part[np.isin(rows.ids, parent.quarantined)] = QUARANTINED
+            part[np.isin(rows.ids, np.array(parent.parts[name], str))] = number
+        part[np.isin(rows.ids, np.array(parent.quarantined, str))] = QUARANTINED
     return part
 
 
@@ -126,12 +121,11 @@ def _extend(rows: Links, part: I64) -> None:
     side = _side(rows.group, part)
     new = part == NOWHERE
     part[new] = side[rows.group[new]]
-    claims = _side(rows.geometry, part)
-    part[new & (claims[rows.geometry] == QUARANTINED)] = QUARANTINED
+    claims = _side(rows.geometry, part)[rows.geometry]
+    part[new & (claims == QUARANTINED)] = QUARANTINED
     fresh = part == NOWHERE
-    cluster = components(rows.group[fresh], rows.geometry[fresh], len(rows.group_names))[rows.group[fresh]]
-    claimed = np.where(claims == QUARANTINED, NOWHERE, claims)[rows.geometry[fresh]]
-    part[fresh] = _side(cluster, claimed)[cluster]
+    cluster = _clusters(rows, fresh)
+    part[fresh] = _side(cluster, claims[fresh])[cluster]
 
 
 def _side(binding: I64, part: I64) -> I64:
@@ -144,64 +138,71 @@ def _side(binding: I64, part: I64) -> I64:
     return np.where((high >= 0) & (low != high), QUARANTINED, high)
 
 
-def _send(rows: Links, part: I64, wanted: NDArray[np.bool_], target: int) -> None:
-    """Send the unassigned clusters that hold a wanted configuration to one part."""
-    free = part == NOWHERE
-    cluster = rows.cluster
-    part[free & np.isin(cluster, cluster[free & wanted])] = target
+def _clusters(rows: Links, which: NDArray[np.bool_]) -> I64:
+    """Set of linked groups of each configuration in `which`, by the number of its first group."""
+    group = rows.group[which]
+    return components(group, rows.geometry[which], len(rows.group_names))[group]
 
 
 def _deal(rows: Links, part: I64, strata: NDArray[np.str_], params: SplitParams) -> None:
-    """Deal the unassigned clusters, stratum by stratum, the one with fewest clusters first.
+    """Deal the unassigned clusters, each in the rarest of its strata, the rarest stratum first.
 
     In each stratum the largest cluster goes where most is missing, until as many are left as parts still lack the
-    stratum. What a stratum overfills is carried to the next, so that the whole is as near to the targets as the last
-    clusters are small.
+    stratum. What a stratum overfills is carried to the next, so that the whole is as near to the targets as the
+    clusters of the commonest stratum are small.
     """
     fractions = np.array(list(params.fractions.values()))
-    cluster = rows.cluster
+    free = part == NOWHERE
+    numbers, cluster = np.unique(_clusters(rows, free), return_inverse=True)
+    size = np.bincount(cluster, minlength=len(numbers))
+    rank, names = _ranks(strata, free, cluster)
+    home = np.full(len(numbers), len(names))
+    np.minimum.at(home, cluster, rank[free])
+    held = np.zeros((len(names), len(fractions)), np.int64)
+    np.add.at(held, (rank[part >= 0], part[part >= 0]), 1)
+    order = _largest_first(size, rows.group_names[numbers], params.seed)
+    dealt = np.full(len(numbers), NOWHERE)
     carried = np.zeros(len(fractions))
-    for stratum in _rarest_first(strata, cluster):
-        inside = strata == stratum
-        free = inside & (part == NOWHERE)
-        held = np.array([(inside & (part == number)).sum() for number in range(len(fractions))], float)
-        missing = fractions * (held.sum() + np.isin(cluster, cluster[free]).sum()) - held + carried
-        for one in _largest_first(cluster[free], rows, params.seed):
-            chosen = _choice(missing, held, one.clusters_left)
-            part[(cluster == one.cluster) & (part == NOWHERE)] = chosen
-            held[chosen] += one.size
-            missing[chosen] -= one.size
+    for number, name in enumerate(names):
+        mine = order[home[order] == number]
+        missing = fractions * (held[number].sum() + size[mine].sum()) - held[number] + carried
+        guests = dealt[np.unique(cluster[rank[free] == number])]
+        present = (held[number] > 0) | np.isin(np.arange(len(fractions)), guests)
+        for position, one in enumerate(mine):
+            chosen = _training(params) if name == ALWAYS else _choice(missing, present, len(mine) - position)
+            dealt[one] = chosen
+            present[chosen] = True
+            missing[chosen] -= size[one]
         carried = missing
+    part[free] = dealt[cluster]
 
 
-class _Next(NamedTuple):
-    cluster: int
-    size: int
-    clusters_left: int
-    """This one included."""
-
-
-def _rarest_first(strata: NDArray[np.str_], cluster: I64) -> list[str]:
+def _ranks(strata: NDArray[np.str_], free: NDArray[np.bool_], cluster: I64) -> tuple[I64, list[str]]:
+    """Strata by rising number of clusters to deal, `ALWAYS` first: rank of each configuration, names in that order."""
     names, number = np.unique(strata, return_inverse=True)
-    pairs = np.unique(np.stack([number, cluster]), axis=1)
+    pairs = np.unique(np.stack([number[free], cluster]), axis=1)
     count = np.bincount(pairs[0], minlength=len(names))
-    order = sorted(range(len(names)), key=lambda i: (count[i], names[i]))
-    return [str(names[i]) for i in order if names[i]]
+    order = sorted(range(len(names)), key=lambda i: (names[i] != ALWAYS, count[i], names[i]))
+    rank = np.empty(len(names), np.int64)
+    rank[order] = np.arange(len(names))
+    return rank[number], [str(names[i]) for i in order]
 
 
-def _largest_first(free: I64, rows: Links, seed: int) -> Iterable[_Next]:
+def _largest_first(size: I64, names: NDArray[np.str_], seed: int) -> I64:
     """Clusters by falling size; equal sizes in an order that the seed sets."""
-    numbers = np.unique(free)
-    sizes = np.bincount(rows.cluster, minlength=len(rows.group_names))[numbers]
-    drawn = [hashlib.sha256(f"{seed} {rows.group_names[number]}".encode()).digest() for number in numbers]
-    order = sorted(range(len(numbers)), key=lambda i: (-sizes[i], drawn[i]))
-    for position, i in enumerate(order):
-        yield _Next(int(numbers[i]), int(sizes[i]), len(order) - position)
+    drawn = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in names]
+    return np.array(sorted(range(len(size)), key=lambda i: (-size[i], drawn[i])), np.int64)
 
 
-def _choice(missing: F64, held: F64, clusters_left: int) -> int:
+def _training(params: SplitParams) -> int:
+    """Number of the part in which configurations that are never held out go."""
+    parts = list(params.fractions)
+    return parts.index("train") if "train" in parts else 0
+
+
+def _choice(missing: F64, present: NDArray[np.bool_], clusters_left: int) -> int:
     """The part that lacks most, among those without the stratum once no cluster is to spare."""
-    lacking = held == 0
+    lacking = ~present
     if lacking.any() and clusters_left <= lacking.sum():
         return int(np.argmax(np.where(lacking, missing, -np.inf)))
     return int(np.argmax(missing))
@@ -231,7 +232,7 @@ def _target_notes(part: I64, params: SplitParams) -> list[str]:
 def _presence_notes(rows: Links, part: I64, strata: NDArray[np.str_], parts: list[str]) -> list[str]:
     """Strata that are not in every part."""
     notes = []
-    for stratum in sorted(set(strata.tolist()) - {""}):
+    for stratum in sorted(set(strata.tolist()) - {ALWAYS}):
         inside = strata == stratum
         absent = [name for number, name in enumerate(parts) if not (inside & (part == number)).any()]
         if absent:

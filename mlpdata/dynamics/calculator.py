@@ -22,7 +22,7 @@ _VOIGT = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
 class MlpCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     """Energy [eV], forces [eV/angstrom] and stress [eV/angstrom^3, Voigt order, positive in tension] of a potential.
 
-    `free_energy` is `energy`: the potential was trained on the energy that forces derive from. Molecules have no stress.
+    `free_energy` is `energy`: the energy that forces derive from. Molecules have no stress.
     Neighbour lists are exact and made anew at each step: that costs about 2 % of one, a skin would save little of it.
 
     Args:

@@ -1,4 +1,4 @@
-"""Estimates from correlated time series: drift of a conserved energy, mean of a fluctuating one, each with its error."""
+"""Estimates from correlated series: drift of a conserved energy, mean of a fluctuating one, each with its error."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def mean(series: F64) -> Estimate:
 
 
 def _blocks(series: F64) -> list[F64]:
-    """Averages of `series` over each number of blocks that its length allows; left-over points at the start are unused."""
+    """Averages of `series` over each number of blocks that its length allows; points left over are at the start."""
     if len(series) < 2 * BLOCKS[0]:
         raise UsageError(f"expected at least {2 * BLOCKS[0]} points, found {len(series)}. Make the run longer.")
     counts = [count for count in BLOCKS if len(series) >= 2 * count]

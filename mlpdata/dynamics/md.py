@@ -1,8 +1,7 @@
-"""Molecular dynamics that validates a potential: NVE and Langevin, by ASE's integrators, watched for failures."""
+"""Molecular dynamics that validates a potential: NVE and Langevin by ASE's integrators, watched for failures."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,28 +10,17 @@ import numpy as np
 from ase import units as ase_units
 from ase.calculators.calculator import Calculator
 from ase.constraints import FixCom
-from ase.data import covalent_radii
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 
 from mlpdata.dynamics.trajectory import Trajectory
-from mlpdata.errors import UsageError
-from mlpdata.neighbors import neighbor_list
+from mlpdata.dynamics.watch import Watch, kinetic_temperature
+from mlpdata.errors import InputError, UsageError
 from mlpdata.schema.params import MdParams
-from mlpdata.units import BOLTZMANN, F64
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
-
-BONDED = 1.25
-"""Atoms closer than this many sums of covalent radii are bonded at the start."""
-COLLAPSED = 0.5
-"""Atoms closer than this many sums of covalent radii have collapsed."""
-EXPLODED = 10.0
-"""A kinetic temperature of this many set points is an explosion."""
-WINDOW = 100.0
-"""Time over which lengths of bonds are averaged, so that one vibration is no failure [fs]."""
 
 
 def run_md(
@@ -40,22 +28,23 @@ def run_md(
     calculator: Calculator,
     params: MdParams,
     temperature: float,
+    *,
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> Trajectory:
     """Run molecular dynamics from `atoms`, which are not changed.
 
-    Velocities are drawn from a Maxwell-Boltzmann distribution at `temperature` with the centre of mass at rest. Langevin
-    dynamics of `params.equilibration` lets the potential energy take its share, whatever temperature the starting
-    configuration is from; then velocities are scaled so that the run proper begins at `temperature` exactly. A run
-    that fails ends at the failing step and says why.
+    Velocities are drawn from a Maxwell-Boltzmann distribution with the centre of mass at rest. Langevin dynamics for
+    `params.equilibration` lets the potential energy take its share, whatever temperature the starting configuration is
+    from; then velocities are scaled, so that the run proper begins at `temperature` exactly. A run that fails ends at
+    the failing step and says why.
 
     Args:
         atoms: starting configuration.
         calculator: of energy and forces.
-        params: ensemble, step, duration.
+        params: ensemble, step, durations, bound on bonds.
         temperature: of the start, and set point of the thermostat [K].
-        seed: of velocities and thermostat; by default that of `params`.
+        seed: of velocities and thermostat; that of `params` by default.
         progress: told of each step.
 
     Raises:
@@ -65,24 +54,108 @@ def run_md(
         raise UsageError(f"expected at least two atoms, found {len(atoms)}. One atom at rest has no temperature.")
     seed = params.seed if seed is None else seed
     rng = np.random.default_rng(seed)
+    moving = _at_start(atoms, calculator, temperature, rng)
+    watch = Watch(moving, temperature, params.timestep, params.max_bond_change)
+    before, steps = (round(span * 1e3 / params.timestep) for span in (params.equilibration, params.duration))
+    points = _Points(params.timestep, params.keep_every)
+
+    def equilibrated(step: int) -> str | None:
+        if progress:
+            progress(step, before + steps)
+        return watch.fault(moving)
+
+    def recorded(step: int) -> str | None:
+        points.add(step, moving)
+        if progress:
+            progress(before + step, before + steps)
+        return watch.fault(moving)
+
+    failure = _advance(_langevin(moving, params, temperature, rng), before, equilibrated) if before else None
+    if failure is not None:
+        points.add(0, moving)
+        failure = f"equilibration, {failure}"
+    else:
+        _scale(moving, temperature)
+        dynamics = _verlet(moving, params) if params.ensemble == "nve" else _langevin(moving, params, temperature, rng)
+        failure = _advance(dynamics, steps, recorded)
+    return Trajectory(
+        ensemble=params.ensemble,
+        start_temperature=temperature,
+        timestep=params.timestep,
+        seed=seed,
+        failure=failure,
+        atomic_numbers=moving.numbers.astype(np.uint8),
+        cell=moving.cell.array.copy(),
+        pbc=moving.pbc.astype(np.int8),
+        **points.arrays(),
+    )
+
+
+def _at_start(atoms: ase.Atoms, calculator: Calculator, temperature: float, rng: np.random.Generator) -> ase.Atoms:
+    """A copy without constraints or labels, its atoms in thermal motion."""
     moving = ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     moving.calc = calculator
     MaxwellBoltzmannDistribution(moving, temperature_K=temperature, rng=rng)
     Stationary(moving)
     _scale(moving, temperature)
-    before, steps = (round(span * 1e3 / params.timestep) for span in (params.equilibration, params.duration))
-    recorder = _Recorder(_Watch(moving, temperature, params), params, seed, temperature)
-    report = progress or (lambda done, total: None)
-    if before:
-        for step, _ in enumerate(_integrator(moving, "langevin", params, temperature, rng).irun(before)):
-            if recorder.watch.fault(moving):
-                break
-            report(step, before + steps)
-        _scale(moving, temperature)
-    if recorder.watch.found is None:
-        for step, _ in enumerate(_integrator(moving, params.ensemble, params, temperature, rng).irun(steps)):
-            recorder.add(step, moving)
-            if recorder.watch.fault(moving):
-                break
-            report(before + step, before + steps)
-    return recorder.trajectory(moving)
+    return moving
+
+
+def _scale(atoms: ase.Atoms, temperature: float) -> None:
+    """Scale velocities to a kinetic temperature [K]."""
+    atoms.set_momenta(atoms.get_momenta() * np.sqrt(temperature / kinetic_temperature(atoms)))
+
+
+def _verlet(atoms: ase.Atoms, params: MdParams) -> Any:
+    atoms.set_constraint()
+    return VelocityVerlet(atoms, params.timestep * ase_units.fs)
+
+
+def _langevin(atoms: ase.Atoms, params: MdParams, temperature: float, rng: np.random.Generator) -> Any:
+    """A thermostat that leaves the centre of mass where it is, without disturbing the distribution of velocities."""
+    atoms.set_constraint(FixCom())
+    friction = params.friction / ase_units.fs
+    step = params.timestep * ase_units.fs
+    return Langevin(atoms, step, temperature_K=temperature, friction=friction, fixcm=False, rng=rng)
+
+
+def _advance(dynamics: Any, steps: int, fault_at: Callable[[int], str | None]) -> str | None:
+    """Take `steps`, or stop at the first fault and return it with its step."""
+    step = 0
+    try:
+        for step, _ in enumerate(dynamics.irun(steps)):
+            fault = fault_at(step)
+            if fault:
+                return f"step {step}: {fault}"
+    except InputError as error:
+        return f"step {step + 1}: {error}"
+    return None
+
+
+class _Points:
+    """Energies of each step, coordinates of some."""
+
+    def __init__(self, timestep: float, keep_every: int) -> None:
+        self._timestep, self._keep_every = timestep, keep_every
+        self._energies: list[tuple[float, float, float]] = []
+        self._coordinates: list[tuple[int, Any, Any]] = []
+
+    def add(self, step: int, atoms: ase.Atoms) -> None:
+        """Record the state of `atoms` at `step`."""
+        self._energies.append((atoms.get_potential_energy(), atoms.get_kinetic_energy(), kinetic_temperature(atoms)))
+        if step % self._keep_every == 0:
+            self._coordinates.append((step, atoms.get_positions(), atoms.get_velocities() * ase_units.fs))
+
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of a `Trajectory`, by name."""
+        potential, kinetic, temperature = np.array(self._energies).T
+        kept, positions, velocities = zip(*self._coordinates, strict=True)
+        return {
+            "time": np.arange(len(potential)) * self._timestep,
+            "potential": np.ascontiguousarray(potential),
+            "kinetic": np.ascontiguousarray(kinetic),
+            "temperature": np.ascontiguousarray(temperature),
+            "kept": np.array(kept),
+            "positions": np.array(positions),
+            "velocities": np.array(velocities),
+        }

@@ -87,7 +87,7 @@ class Trajectory:
         """What metrics and reports show, as JSON values; None for what the run cannot tell."""
         slope, temperature = self.drift(), self.mean_temperature()
         per_step = slope and slope.value / MEV * self.n_atoms * self.timestep / 1e3
-        fluctuation = self.total.std() * MEV / self.n_atoms if slope else None
+        fluctuation = float(self.total.std()) * MEV / self.n_atoms if slope else None
         return {
             **{name: getattr(self, name) for name in _SCALARS},
             "n_atoms": self.n_atoms,
@@ -113,7 +113,8 @@ UNITS = {
 """Of the numbers of a summary."""
 
 _SCALARS = ("ensemble", "start_temperature", "timestep", "seed", "failure")
-_ARRAYS = ("time", "potential", "kinetic", "temperature", "atomic_numbers", "cell", "pbc", "kept", "positions", "velocities")
+_SERIES = ("time", "potential", "kinetic", "temperature")
+_ARRAYS = (*_SERIES, "atomic_numbers", "cell", "pbc", "kept", "positions", "velocities")
 
 
 def write(folder: Path, trajectory: Trajectory) -> None:
@@ -148,7 +149,8 @@ def read(folder: Path) -> Trajectory:
         digests = {name: record["arrays"][name] for name in _ARRAYS}
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"expected the record of a trajectory, found another ({error}).", path=path) from error
-    return Trajectory(**scalars, **{name: _array(folder / f"{name}.npy", digests[name]) for name in _ARRAYS})
+    arrays: dict[str, Any] = {name: _array(folder / f"{name}.npy", digests[name]) for name in _ARRAYS}
+    return Trajectory(**scalars, **arrays)
 
 
 def _array(path: Path, digest: str) -> NDArray[Any]:

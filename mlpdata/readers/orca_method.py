@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from mlpdata.errors import ParseError
+from mlpdata.readers.archive import Buffer
 from mlpdata.readers.text import number
 from mlpdata.schema.method import Convergence, Method, Smearing
 from mlpdata.units import BOLTZMANN, scalar
@@ -49,14 +50,12 @@ _DISPERSION_OF_KEYWORD = {"d2": "D2", "d3zero": "D3", "d3": "D3(BJ)", "d3bj": "D
 _SPIN = {"R": "restricted", "U": "unrestricted", "RO": "restricted-open"}
 
 
-def input_lines(text: bytes, job: int = 0) -> list[str]:
-    """Lines of the echoed input that belong to the `job`-th job of the run (from 0), comments removed."""
-    start = text.find(b"INPUT FILE")
-    end = text.find(b"****END OF INPUT****", start)
-    lines = [
-        _COMMENT.sub("", line.decode("utf-8", "replace")).strip()
-        for line in _ECHO.findall(text[start : end if end > 0 else None] if start >= 0 else b"")
-    ]
+def input_lines(data: Buffer, start: int, end: int, job: int = 0) -> list[str]:
+    """Lines of the input echoed between two offsets that belong to its `job`-th part (from 0), comments removed."""
+    first = data.find(b"INPUT FILE", start, end)
+    last = data.find(b"****END OF INPUT****", first, end)
+    echo = data[first:last] if 0 <= first < last else b""
+    lines = [_COMMENT.sub("", line.decode("utf-8", "replace")).strip() for line in _ECHO.findall(echo)]
     jobs: list[list[str]] = [[]]
     for line in lines:
         if line.lower().startswith("$new_job"):
@@ -174,7 +173,8 @@ def _relativity(text: bytes, words: list[str]) -> str:
 
 def _solvent(text: bytes, words: list[str]) -> str | None:
     """`CPCM(WATER)`, `SMD(TOLUENE)`; a solvent that only has a dielectric constant is named by it."""
-    named = next((match for match in (re.fullmatch(r"(c-?pcm|smd|cosmo|alpb)\(([^)]+)\)", w) for w in words) if match), None)
+    matches = (re.fullmatch(r"(c-?pcm|smd|cosmo|alpb)\(([^)]+)\)", word) for word in words)
+    named = next(filter(None, matches), None)
     if b"CPCM SOLVATION MODEL" not in text:
         return f"{named[1].upper()}({named[2].upper()})" if named else None
     model = "SMD" if b"SMD-CDS" in text else _word(rb"Epsilon function type +\.+ +(\S+)", text) or "CPCM"

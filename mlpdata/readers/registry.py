@@ -84,12 +84,12 @@ class Opened:
         Raises:
             ParseError: nothing could be read, at the line where it went wrong.
         """
-        ledger: dict[str, Conversion] = {}
+        ledger: dict[tuple[str, str], Conversion] = {}  # a file may print one property in several units
         try:
             for item in self.reader.read(self.input):
                 if isinstance(item, Printed):
                     frames, entries = from_printed(item.n_atoms, item.arrays)
-                    ledger.update((entry.name, entry) for entry in entries)
+                    ledger.update(((entry.name, entry.unit), entry) for entry in entries)
                     yield frames
                 elif isinstance(item, Ending):
                     yield item._replace(ledger=(*item.ledger, *ledger.values()))

@@ -180,7 +180,7 @@ def _element_of_title(title: str) -> int | None:
     """Atomic number that `PAW_PBE Zr_sv 07Sep2000` or `PAW_PBE H1.25 ...` names."""
     for word in title.split()[:2]:
         letters = word.split("_")[0].rstrip("0123456789.*")
-        if letters in ATOMIC_NUMBERS and word not in {"US", "NC"}:
+        if letters in ATOMIC_NUMBERS:
             return ATOMIC_NUMBERS[letters]
     return None
 

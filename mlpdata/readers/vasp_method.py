@@ -115,7 +115,10 @@ def tags(root: Element) -> Tags:
 def _items(group: Element | None) -> dict[str, str]:
     if group is None:
         return {}
-    return {str(item.get("name", "")): text(item) for item in group.iter("i", "v")}
+    found: dict[str, str] = {}
+    for item in group.iter("i", "v"):  # the first counts: NELM comes again among the response functions
+        found.setdefault(str(item.get("name", "")), text(item))
+    return found
 
 
 def method(root: Element, pseudopotentials: tuple[Pseudopotential, ...], species: list[str], incar: Tags) -> Method:

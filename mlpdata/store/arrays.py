@@ -151,8 +151,12 @@ class _Column:
 
     def cut(self, rows: int) -> None:
         if rows < self.rows:
-            self.stream.truncate(rows * self.record(large=False).row_bytes)
+            self.stream.truncate(rows * self.row_bytes)
             self.rows = rows
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
 
     def record(self, *, large: bool) -> ArrayRecord:
         level = layout.level_of(self.name)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlpdata import elements, neighbors, units
+from mlpdata.elements import hill
 from mlpdata.frames import I64, Frames
 from mlpdata.units import F64
 
@@ -20,8 +21,13 @@ CUTOFF = 2.5
 """Shortest distances are looked for up to this [angstrom]."""
 
 
-def frame_columns(frames: Frames) -> dict[str, pa.Array]:
-    """The columns of the configurations table that need nothing but the block itself; NaN and sentinels are NULL."""
+def shortest_distances(frames: Frames) -> F64:
+    """Shortest distance in each configuration [angstrom], shape (n_configurations,); NaN where it is above `CUTOFF`."""
+    return neighbors.minimum_distances(frames, CUTOFF)
+
+
+def frame_columns(frames: Frames, ids: NDArray[np.uint8], min_distance: F64) -> dict[str, pa.Array]:
+    """The columns of the configurations table that need nothing but the block; NaN and sentinels are NULL."""
     volume, energy = frames.volume, frames.energy
     mass = total(elements.MASSES[frames.atomic_numbers], frames)
     numbers: dict[str, F64] = {
@@ -29,14 +35,14 @@ def frame_columns(frames: Frames) -> dict[str, pa.Array]:
         "density": mass / volume * DENSITY,
         "energy": energy,
         "energy_per_atom": energy / np.maximum(frames.n_atoms, 1),
-        "min_distance": neighbors.minimum_distances(frames, CUTOFF),
+        "min_distance": min_distance,
         "pressure": -np.trace(frames.stress, axis1=1, axis2=2) / 3,
         **force_columns(frames),
         **{name: frames.get(name) for name in ("energy_sigma0", "energy_no_entropy", "charge", "total_magnetization")},
         "temperature_kinetic": frames.get("temperature_kinetic"),
     }
     return {
-        "id": binary16(frames.ids()),
+        "id": binary16(ids),
         "geometry_id": binary16(frames.geometry_ids()),
         **composition_columns(frames),
         "n_atoms": pa.array(frames.n_atoms),
@@ -104,20 +110,6 @@ def composition_columns(frames: Frames) -> dict[str, pa.Array]:
     }
     index = pa.array(which.reshape(-1))
     return {name: column.take(index) for name, column in columns.items()}
-
-
-def hill(composition: Mapping[str, int]) -> str:
-    """The formula in Hill's order: C, H, then the alphabet; the alphabet alone where there is no carbon.
-
-    >>> hill({"H": 4, "O": 1, "C": 1})
-    'CH4O'
-
-    References:
-        E. A. Hill, J. Am. Chem. Soc. 22, 478 (1900).
-    """
-    first = ("C", "H") if "C" in composition else ()
-    order = sorted(composition, key=lambda symbol: (first.index(symbol) if symbol in first else len(first), symbol))
-    return "".join(symbol + (str(composition[symbol]) if composition[symbol] > 1 else "") for symbol in order)
 
 
 def reduced(composition: Mapping[str, int]) -> dict[str, int]:

@@ -9,10 +9,11 @@ References:
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
 import xxhash
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from mlpdata import digest
-from mlpdata.errors import CorruptError
+from mlpdata.errors import CorruptError, NewerSchema
 from mlpdata.frames import I64
-from mlpdata.schema.noun import SCHEMA_VERSION, Noun, Sha256
+from mlpdata.schema.noun import SCHEMA_VERSION, Noun, Sha256, from_stored
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PROPERTIES
 
 HEAD = "HEAD"
@@ -53,6 +54,7 @@ _SMALLEST_CHUNK = 64
 _NO_CHUNK = np.iinfo(np.uint64).max
 """Offset and length that the index gives to a chunk beyond the end of the array."""
 
+Named = TypeVar("Named", bound=Noun)
 PowerOfTwo = Annotated[int, Field(ge=_SMALLEST_CHUNK, le=1 << 24)]
 Count = Annotated[int, Field(ge=0, le=1 << 48)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]*(/[A-Za-z0-9_][A-Za-z0-9_.]*)?$")]
@@ -217,9 +219,7 @@ def counts_record() -> ArrayRecord:
     return ArrayRecord(level=CONFIGURATION, dtype="int64", shape=(), rows=0, chunk_rows=64, shard_rows=64)
 
 
-def check_counts(
-    parts: Sequence[tuple[Path, Manifest]], first_row: I64, n_atoms: I64, atom_start: I64
-) -> None:
+def check_counts(parts: Sequence[tuple[Path, Manifest]], first_row: I64, n_atoms: I64, atom_start: I64) -> None:
     """Refuse counts that would make a reader look outside its arrays.
 
     Raises:
@@ -230,4 +230,55 @@ def check_counts(
         ends = np.cumsum(counts)
         total = int(ends[-1]) if len(ends) else 0
         if (counts < 0).any() or total != manifest.n_atoms or not np.array_equal(starts, ends - counts):
-            raise CorruptError("expected atom_start to be the running sum of n_atoms, found other numbers.", path=folder)
+            raise CorruptError(
+                "expected atom_start to be the running sum of n_atoms, found other numbers.", path=folder
+            )
+
+
+def read_record(kind: type[Named], path: Path, name: str) -> Named:
+    """A record that is named by the sha256 of its bytes.
+
+    Raises:
+        CorruptError: it is missing, or its bytes are not those that its name says.
+        NewerSchema: a newer mlpdata wrote it.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise CorruptError(
+            f"expected a {kind.__name__}, found: {error.strerror}. Restore the file.", path=path
+        ) from error
+    found = digest.sha256(text)
+    if found != name:
+        raise CorruptError(f"expected bytes with sha256 {name}, found {found}. Restore the file.", path=path)
+    refuse_newer(text, path)
+    return from_stored(kind, text, str(path))
+
+
+def refuse_newer(text: bytes, path: Path) -> None:
+    """Refuse a record of a later schema before its unknown fields look like damage.
+
+    Raises:
+        NewerSchema: a newer mlpdata wrote it.
+        CorruptError: not JSON.
+    """
+    try:
+        version = json.loads(text).get("schema_version", 0)
+    except (ValueError, AttributeError) as error:
+        raise CorruptError("expected a JSON object, found something else.", path=path) from error
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"expected schema version {SCHEMA_VERSION} or lower, found {version}. Update mlpdata to read this store.",
+            path=path,
+        )
+
+
+def file_of(segment: Segment, name: str, path: Path) -> FileRecord:
+    """The record of a table or the index.
+
+    Raises:
+        CorruptError: the segment names no such file.
+    """
+    if name not in segment.files:
+        raise CorruptError(f"expected {name} in {SEGMENT_RECORD}, found no such file.", path=path)
+    return segment.files[name]

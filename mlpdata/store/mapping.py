@@ -187,7 +187,9 @@ class Mapped:
             raise UsageError("expected an open mapping, found a closed one. Open the snapshot again.")
         index = np.ascontiguousarray(rows, np.int64).reshape(-1)
         if len(index) and (index.min() < 0 or index.max() >= self.n_configurations):
-            raise NotFound(f"expected rows from 0 to {self.n_configurations - 1}, found {index.min()} to {index.max()}.")
+            raise NotFound(
+                f"expected rows from 0 to {self.n_configurations - 1}, found {index.min()} to {index.max()}."
+            )
         return index
 
     def _verify(self, names: Sequence[str], rows: I64) -> None:

@@ -236,33 +236,58 @@ class Potential(nn.Module):
         self.readout = nn.ModuleList([Mix(params.channels, params.channels), Mix(params.channels, 1)])
 
     def forward(self, batch: Batch) -> Prediction:
-        """Energy, and by its gradient along the edges forces and stress.
+        """Energy, and by its gradient along the edges forces and stress, in the dtype of the weights.
+
+        In training mode they can be differentiated by the weights; in evaluation mode they are detached.
 
         Raises:
             UsageError: an element that the potential was not trained on.
         """
-        dtype = self.embedding.dtype
-        element = self.index_of_element[batch.atomic_numbers]
-        centre, neighbour = batch.edge_index
-        cell = batch.cell.to(dtype)
-        positions = batch.positions.to(dtype)
-        shift = torch.einsum("ei,eij->ej", batch.edge_shift.to(dtype), cell[batch.configuration[centre]])
+        dtype, centre, neighbour = self.embedding.dtype, *batch.edge_index
+        element = self._element(batch)
+        positions, cell, shift = batch.positions.to(dtype), batch.cell.to(dtype), batch.edge_shift.to(dtype)
+        configuration = batch.configuration[centre]
         with torch.enable_grad():
-            vectors = (positions[neighbour] - positions[centre] + shift).detach().requires_grad_()
+            vectors = positions[neighbour] - positions[centre] + (shift[:, None] @ cell[configuration])[:, 0]
+            vectors = vectors.detach().requires_grad_()
             interaction = self._interaction(element, batch.edge_index, vectors)
-            gradient = torch.autograd.grad(interaction.sum(), vectors, create_graph=self.training)[0]
+            (gradient,) = torch.autograd.grad(interaction.sum(), vectors, create_graph=self.training)
         if not self.training:
             interaction = interaction.detach()
-        reference = torch.tensor(list(self.references.values()), dtype=torch.float64, device=element.device)
-        atomic = reference[element] + interaction.double()
-        energy = atomic.new_zeros(batch.n_configurations).index_add(0, batch.configuration, atomic)
         forces = torch.zeros_like(positions).index_add(0, centre, gradient).index_add(0, neighbour, -gradient)
-        virial = torch.zeros_like(cell).index_add(0, batch.configuration[centre], vectors.detach()[:, :, None] * gradient[:, None, :])
-        volume = torch.linalg.det(cell).abs()
-        has_cell = volume > 0
-        stress = 0.5 * (virial + virial.mT) / torch.where(has_cell, volume, 1.0)[:, None, None]
-        stress = torch.where(has_cell[:, None, None], stress, torch.nan)
-        return Prediction(energy, forces, stress, atomic)
+        virial = vectors.detach()[:, :, None] * gradient[:, None]
+        atomic = self.reference[element] + interaction.double()
+        return Prediction(
+            energy=atomic.new_zeros(batch.n_configurations).index_add(0, batch.configuration, atomic),
+            forces=forces,
+            stress=_stress(torch.zeros_like(cell).index_add(0, configuration, virial), cell),
+            atomic_energies=atomic,
+        )
+
+    def reference_energy(self, batch: Batch) -> Tensor:
+        """Sum of the reference energies of each configuration [eV], float64, shape (n_configurations,).
+
+        Raises:
+            UsageError: an element that the potential was not trained on.
+        """
+        energies = self.reference[self._element(batch)]
+        return energies.new_zeros(batch.n_configurations).index_add(0, batch.configuration, energies)
+
+    @property
+    def reference(self) -> Tensor:
+        """Reference energy of each known element [eV], float64 whatever the dtype of the weights."""
+        return torch.tensor(list(self.references.values()), dtype=torch.float64, device=self.embedding.device)
+
+    def _element(self, batch: Batch) -> Tensor:
+        """Number of each atom's element among the known ones."""
+        element: Tensor = self.index_of_element[batch.atomic_numbers]
+        if bool((element < 0).any()):
+            found = sorted(set(batch.atomic_numbers[element < 0].tolist()))
+            raise UsageError(
+                f"expected elements of the training part (atomic numbers {list(self.references)}), found {found}. "
+                "Train on configurations that hold them."
+            )
+        return element
 
     def _interaction(self, element: Tensor, edges: Tensor, vectors: Tensor) -> Tensor:
         """What the surroundings add to the energy of each atom [eV], shape (n_atoms,)."""
@@ -279,3 +304,13 @@ class Potential(nn.Module):
         coordination = torch.zeros_like(surroundings).index_add(0, edges[0], envelope[:, 0])
         scales = self.statistics
         return surroundings * scales.force_rms + torch.tanh(coordination) * scales.mean_energy
+
+
+def _stress(strain_gradient: Tensor, cell: Tensor) -> Tensor:
+    """Gradient of the energy by a symmetric strain, over the volume; NaN where there is no cell.
+
+    The energy depends on edges alone, so that sum_e r_e (x) dE/dr_e is its gradient by a strain of positions and cell.
+    """
+    volume = torch.linalg.det(cell).abs()[:, None, None]
+    symmetric = 0.5 * (strain_gradient + strain_gradient.mT)
+    return torch.where(volume > 0, symmetric / torch.where(volume > 0, volume, 1.0), torch.nan)

@@ -1,0 +1,445 @@
+"""Standard output of pw.x: single points, relaxations, variable cells, molecular dynamics, several runs in one log.
+
+A run is cut into ionic steps at its lines `!    total energy`. What belongs to a step stands between that line and the
+next `Self-consistent Calculation`, so that iterations and bands, most of a log, are never looked at. The positions
+printed there are those of the next step.
+
+References:
+    PW/src/print_energies.f90, forces.f90, stress.f90, output_tau.f90, summary.f90 of Quantum ESPRESSO 5.0 to 7.4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mlpdata.errors import NotRecognised, ParseError
+from mlpdata.frames import by_block
+from mlpdata.readers.archive import Input
+from mlpdata.readers.espresso_method import from_header, species_of
+from mlpdata.readers.registry import Ending, Header, Printed, Reader
+from mlpdata.readers.text import number, numbers
+from mlpdata.schema.calculation import ForcesAre, LeftOut, RunKind, Status
+from mlpdata.units import F64, Quantity
+
+_PROGRAM = re.compile(rb"^ *Program (PWSCF|CP|NEB|PATH) +v\.?(\S+)(.*?) starts on *([^\n]*)", re.M)
+_ENERGY = re.compile(rb"\n(!!?) +total energy +=")
+_LANDMARK = re.compile(
+    rb"(?P<accuracy>estimated scf accuracy +<)"
+    rb"|(?P<energy_no_entropy>internal energy E=F\+TS +=)"
+    rb"|(?P<total_magnetization>total magnetization +=(?= +\S+ +Bohr))"
+    rb"|(?P<converged>convergence has been achieved|EXX self-consistency reached)"
+    rb"|(?P<forces>Forces acting on atoms \([^)\n]*Ry/au\))"
+    rb"|(?P<stress>total   stress  \(Ry/bohr\*\*3\))"
+    rb"|(?P<temperature_kinetic>\n +temperature +=)"
+    rb"|(?P<cell>\nCELL_PARAMETERS)"
+    rb"|(?P<positions>\nATOMIC_POSITIONS)"
+    rb"|(?P<final>[Ff]inal scf calculation)"
+    rb"|(?P<settled>BFGS Geometry|Dynamics|Writing |init_run|JOB DONE)"
+)
+_ITERATIONS = b"Self-consistent Calculation"
+_UNIT = re.compile(rb"[ ({]*(\w*)[ =]*([\d.]*)")
+_FLAGS = re.compile(rb"(?: +[01]){3} *\n")
+_FAILURE = re.compile(rb"Maximum CPU time exceeded|convergence NOT achieved after[^\n]*stopping|%{20,}\s+[^%]+")
+_SCALARS = {"energy": "Ry", "energy_no_entropy": "Ry", "temperature_kinetic": "K", "total_magnetization": "muB"}
+
+
+@dataclass
+class _Step:
+    """One energy, and where what belongs to it stands."""
+
+    at: dict[str, int]
+    """End of each landmark between this energy and the next SCF, by name."""
+    number: int
+    """Ionic step in its run, from 0."""
+    cell: int | None
+    """Where the cell of this step is printed; None for the header's."""
+    positions: int | None
+    """Where the positions of this step are printed; None for the header's."""
+    labelled: bool
+    """Whether an earlier step has forces of the same positions."""
+    exact_exchange: bool
+    """Whether the line begins with `!!`, as for a hybrid functional after the last update of its exchange."""
+    followed: bool = True
+    """Whether another energy comes after it in this run."""
+
+
+class _Structure(NamedTuple):
+    """What the header prints, with 6 decimals in units of alat for the cell and 7 for the positions."""
+
+    kinds: list[bytes]
+    atomic_numbers: list[int]
+    alat: float
+    """[bohr]"""
+    cell: F64
+    """[bohr], shape (3, 3)."""
+    positions: F64
+    """[bohr], shape (n_atoms, 3)."""
+    charge: float
+    """[e], NaN where the output does not tell."""
+
+
+def is_espresso_text(head: bytes) -> bool:
+    """Whether a file is standard output of a program of Quantum ESPRESSO."""
+    return _PROGRAM.search(head) is not None
+
+
+def read(source: Input) -> Iterator[Header | Printed | Ending]:
+    """The runs of a log, one after the other (pitfall Q6).
+
+    Raises:
+        NotRecognised: another program of the suite.
+        ParseError: a number of a header that cannot be read.
+    """
+    programs = list(_PROGRAM.finditer(source.data))
+    starts = [program for program in programs if program[1] == b"PWSCF"]
+    if not starts:
+        found = f"that of {programs[0][0].decode('latin-1').strip()}" if programs else "no line 'Program PWSCF'"
+        raise NotRecognised(f"expected standard output of pw.x, found {found}. Give the file that pw.x wrote.")
+    ends = [*(program.start() for program in starts[1:]), len(source.data)]
+    for program, end in zip(starts, ends, strict=True):
+        yield from _Run(source, program, end).read()
+
+
+READER = Reader("espresso/text", 1, ("*.pwo", "pw.out", "pwscf.out"), is_espresso_text, read)
+
+
+class _Run:
+    """One run of pw.x in a log."""
+
+    def __init__(self, source: Input, program: re.Match[bytes], end: int) -> None:
+        self.source, self.text, self.start, self.end = source, source.data, program.start(), end
+        self.version = (program[2] + program[3]).decode("latin-1")
+        self.date = " ".join(program[4].decode("latin-1").split())
+        self.left_out: list[LeftOut] = []
+        self.warnings: list[str] = []
+        self.last = self.start
+        """The last energy: what ended the run comes after it."""
+
+    def read(self) -> Iterator[Header | Printed | Ending]:
+        """The header, the frames in blocks, the ending."""
+        yield self.header()
+        yield from self.blocks()
+        status, reason = self.status()
+        yield Ending(status, reason, tuple(self.left_out), tuple(self.warnings))
+
+    @cached_property
+    def first(self) -> int:
+        """The first energy, the run's end where there is none."""
+        match = _ENERGY.search(self.text, self.start, self.end)
+        return match.start() if match else self.end
+
+    @cached_property
+    def head(self) -> bytes:
+        """What stands before the first iterations."""
+        return self.text[self.start : self.until_iterations(self.start, self.first)]
+
+    @cached_property
+    def first_step(self) -> bytes:
+        """What the first step prints below its energy: how the ions move is said here."""
+        return self.text[self.first : self.until_iterations(self.first, self.end)]
+
+    def until_iterations(self, start: int, end: int) -> int:
+        """Where the next SCF begins, at most `end`."""
+        found = self.text.find(_ITERATIONS, start, end)
+        return end if found < 0 else found
+
+    def header(self) -> Header:
+        """What is known before the first frame."""
+        target = re.search(rb"Starting temperature +=\s*(\S+) K\s+temperature is controlled by", self.first_step)
+        method = from_header(self.head, self.version)
+        smeared = method.smearing is not None and method.smearing.width is not None
+        return Header(
+            method=method,
+            identity=f"pw.x {self.version}, started {self.date}",
+            run_kind=self.run_kind(),
+            energy_kind="free" if smeared else "total",
+            forces_are=self.forces_are(),
+            temperature_target=number(target[1]) if target else None,
+            basis_fixed_at="first cell" if self.moves_cell() else None,
+        )
+
+    def moves_cell(self) -> bool:
+        """Whether the cell varies from step to step."""
+        return b"\nCELL_PARAMETERS" in self.first_step or b"press convergence thresh." in self.head
+
+    def run_kind(self) -> RunKind:
+        """What the program did with the ions."""
+        if re.search(rb"Molecular Dynamics|Langevin Dynamics|Entering Dynamics", self.first_step):
+            return "md"
+        if re.search(rb"BFGS Geometry|Damped Dynamics", self.first_step) or b"force convergence thresh." in self.head:
+            return "vc-relax" if self.moves_cell() else "relax"
+        if b"Band Structure Calculation" in self.head:
+            return "bands"
+        return "single_point" if b"number of atoms/cell" in self.head else "unknown"
+
+    def forces_are(self) -> ForcesAre:
+        """Forces on fixed atoms are printed before pw.x sets them to zero, so they are physical (pitfall Q7)."""
+        if b"Forces acting on atoms" not in self.first_step:
+            return "absent"
+        amplitude = re.search(rb"E field amplitude \[Ha a\.u\.\]: *(\S+)", self.head)
+        return "with_external" if amplitude and number(amplitude[1]) != 0 else "physical"
+
+    @cached_property
+    def structure(self) -> _Structure:
+        """The structure at the start.
+
+        Raises:
+            ParseError: a part of it is missing or damaged.
+        """
+        alat = number(self.stated(rb"celldm\(1\)= *(\S+)"))
+        vectors = re.findall(rb"\n +a\([123]\) = \(([^\n]*)\) *(?=\n)", self.head)[:3]
+        n_atoms = int(self.stated(rb"number of atoms/cell += +(\d{1,9})\n"))
+        if n_atoms > self.source.limits.atoms:
+            raise ParseError(f"expected at most {self.source.limits.atoms} atoms, found {n_atoms}.")
+        table = self.stated(rb"positions \((?:alat|a_0) units\)\n((?: +\S+ +\S+ +tau\([ \d*]+\) = \([^\n]*\) *\n)+)")
+        sites = re.findall(rb"(\S+) +tau\([ \d*]+\) = \(([^\n]*)\)", table)
+        coordinates = numbers(b" ".join(row for _, row in sites), 3 * n_atoms).reshape(-1, 3)
+        kinds = [kind for kind, _ in sites]
+        species = species_of(self.stated(rb"atomic species +valence +mass +pseudopotential\n((?: +\S[^\n]*\n)+)"))
+        if not species.keys() >= set(kinds):
+            raise ParseError(f"expected the kinds {sorted(species)}, found {sorted(set(kinds))}. The header is damaged.")
+        electrons = number(self.stated(rb"number of electrons +=\s*(\S+)"))
+        valences = [species[kind].valence for kind in kinds]
+        # Valences have two decimals: their sum over many atoms is exact only where they are integers.
+        charge = float("nan") if any(v % 1 for v in valences) else round(sum(valences) - electrons, 2)
+        z = [species[kind].atomic_number for kind in kinds]
+        return _Structure(kinds, z, alat, numbers(b" ".join(vectors), 9).reshape(3, 3) * alat, coordinates * alat, charge)
+
+    def stated(self, pattern: bytes) -> bytes:
+        """The first group of `pattern` in the header."""
+        match = re.search(pattern, self.head)
+        if match is None:
+            raise ParseError(f"expected {pattern[:20]!r} in the header, found nothing. The header is damaged.")
+        return match[1]
+
+    def steps(self) -> Iterator[_Step]:
+        """Every energy of the run with the landmarks between it and the next SCF."""
+        match = _ENERGY.search(self.text, self.start, self.end)
+        step = _Step({}, 0, None, None, False, False)
+        while match:
+            following = _ENERGY.search(self.text, match.end(), self.end)
+            at = {"line": match.start() + 1, "energy": match.end()}
+            stop = self.until_iterations(match.end(), following.start() if following else self.end)
+            for landmark in _LANDMARK.finditer(self.text, match.end(), stop):
+                at.setdefault(landmark.lastgroup or "", landmark.end())
+            step = self.next_step(step, at, exact_exchange=match[1] == b"!!")
+            step.followed = following is not None
+            self.last = match.start()
+            yield step
+            match = following
+
+    def next_step(self, before: _Step, at: dict[str, int], *, exact_exchange: bool) -> _Step:
+        """The step after `before`, whose end printed the geometry of this one."""
+        if "final" in before.at:
+            line = self.source.line(at["line"])
+            self.warnings.append(f"line {line}: the final SCF in the basis of the relaxed cell (pitfall Q5).")
+        if "positions" not in before.at:
+            labelled = before.labelled or "forces" in before.at
+            return _Step(at, before.number, before.cell, before.positions, labelled, exact_exchange)
+        cell = before.at.get("cell", before.cell)
+        return _Step(at, before.number + 1, cell, before.at["positions"], False, exact_exchange)
+
+    def frames(self) -> Iterator[_Step]:
+        """The steps that are frames; of several energies of one geometry the last before the forces (pitfall Q3)."""
+        hybrid = b"EXX-fraction" in self.head and (from_header(self.head, self.version).exact_exchange or 0) > 0
+        superseded = 0
+        for step in self.steps():
+            if step.followed and not {"forces", "positions"} & step.at.keys():
+                superseded += 1
+            elif reason := _unusable(step, hybrid=hybrid):
+                self.leave_out(step, reason)
+            else:
+                yield step
+        if superseded:
+            self.warnings.append(f"{superseded} energies were followed by another SCF of the same geometry (pitfall Q3).")
+
+    def leave_out(self, step: _Step, reason: str) -> None:
+        """Record a step that does not become a configuration."""
+        self.left_out.append(LeftOut(line=self.source.line(step.at["line"]), reason=reason))
+
+    def blocks(self) -> Iterator[Printed]:
+        """The frames, those of the same form together; one that cannot be read costs itself only."""
+        if self.first == self.end:
+            return
+        try:
+            n_atoms = len(self.structure.kinds)
+        except ParseError as error:
+            count = sum(1 for _ in self.frames())
+            self.left_out.append(LeftOut(line=self.source.line(self.start), reason=error.message, frames=count))
+            return
+        for _, alike in groupby(self.frames(), self.form):
+            for block in by_block((n_atoms, step) for step in alike):
+                try:
+                    yield self.printed(block)
+                except ParseError:
+                    if good := [step for step in block if self.is_readable(step)]:
+                        yield self.printed(good)
+
+    def form(self, step: _Step) -> tuple[object, ...]:
+        """What frames of one block have in common: labels and units."""
+        labels = sorted(step.at.keys() & {"forces", "stress", *_SCALARS})
+        return *labels, self.unit(step.cell), self.unit(step.positions)
+
+    def unit(self, place: int | None) -> tuple[bytes, bytes]:
+        """Unit and alat behind CELL_PARAMETERS or ATOMIC_POSITIONS at `place`; the header's where there is none."""
+        match = _UNIT.match(self.text, place) if place is not None else None
+        return (match[1], match[2]) if match else (b"", b"")
+
+    def is_readable(self, step: _Step) -> bool:
+        """Whether every number of a step can be read; records why not."""
+        try:
+            self.printed([step])
+        except ParseError as error:
+            self.leave_out(step, error.message)
+            return False
+        return True
+
+    def printed(self, steps: Sequence[_Step]) -> Printed:
+        """A block of frames of one form.
+
+        Raises:
+            ParseError: a number that is none, or a table that is cut.
+        """
+        count, n_atoms = len(steps), len(self.structure.kinds)
+        arrays: dict[str, Quantity | ArrayLike] = {
+            "atomic_numbers": np.tile(self.structure.atomic_numbers, count),
+            "pbc": np.ones((count, 3)),
+            **self.geometry(steps),
+            "scf_converged": self.converged(steps),
+            "step": [step.number for step in steps],
+            "source_line": [self.source.line(step.at["line"]) for step in steps],
+        }
+        for name, unit in _SCALARS.items():
+            if name in steps[0].at:
+                arrays[name] = Quantity(self.values(steps, name), unit)
+        if not np.isnan(self.structure.charge):
+            arrays["charge"] = Quantity(np.full(count, self.structure.charge), "e")
+        if "forces" in steps[0].at:
+            arrays["forces"] = Quantity(self.forces(steps), "Ry/bohr", 8)
+        if "stress" in steps[0].at:
+            table = b"".join(self.table(step.at["stress"], 3) for step in steps)
+            # pw.x prints the pressure tensor, positive in compression (pitfall Q1); kbar stand beside it, less finely.
+            arrays["stress"] = Quantity(-numbers(table, 18 * count).reshape(count, 3, 6)[:, :, :3], "Ry/bohr^3", 8)
+        return Printed(np.full(count, n_atoms), arrays)
+
+    def values(self, steps: Sequence[_Step], name: str) -> F64:
+        """The number behind the landmark `name`, whose unit must follow, so that no number is a cut one."""
+        fields = [self.line_at(step.at[name]).split()[:2] for step in steps]
+        if any(len(field) < 2 for field in fields):
+            raise ParseError(f"expected {name} and its unit, found the end of the line. The file is cut.")
+        return numbers(b" ".join(field[0] for field in fields), len(steps))
+
+    def line_at(self, place: int) -> bytes:
+        """The rest of the line at `place`."""
+        end = self.text.find(b"\n", place, self.end)
+        return self.text[place : place if end < 0 else end]
+
+    def converged(self, steps: Sequence[_Step]) -> list[int]:
+        """1, 0, or -1 where nothing is said.
+
+        With scf_must_converge = .false. pw.x says that convergence has been achieved wherever it stops, so the accuracy
+        beside it counts too; thresholds never exceed the first one, except within the updates of exact exchange.
+        """
+        threshold = re.search(rb"convergence threshold +=\s*(\S+)", self.head)
+        bound = 1.05 * number(threshold[1]) if threshold and b"EXX-fraction" not in self.head else np.inf
+        flags = []
+        for step in steps:
+            said = "converged" in step.at
+            reached = not said or "accuracy" not in step.at or self.values([step], "accuracy")[0] <= bound
+            flags.append((1 if reached else 0) if said else -1)
+        return flags
+
+    def forces(self, steps: Sequence[_Step]) -> F64:
+        """The first table of each step, the total; contributions follow at high verbosity (pitfall Q4) [Ry/bohr]."""
+        n_atoms = len(self.structure.kinds)
+        places = [self.text.find(b"\n     atom", step.at["forces"], step.at["forces"] + 200) for step in steps]
+        if min(places) < 0:
+            raise ParseError("expected a table of forces, found none behind its title. The file is cut.")
+        fields = b"".join(self.table(place, n_atoms) for place in places).split()
+        rows = len(steps) * n_atoms
+        if len(fields) != 9 * rows or set(fields[::9]) != {b"atom"} or set(fields[5::9]) != {b"="}:
+            raise ParseError(f"expected forces of {n_atoms} atoms, found other rows. Columns merged or the file is cut.")
+        return numbers(b" ".join(fields[6::9] + fields[7::9] + fields[8::9]), 3 * rows).reshape(3, rows).T
+
+    def geometry(self, steps: Sequence[_Step]) -> dict[str, Quantity]:
+        """Cell and positions of the steps, all in the unit of the first."""
+        count, structure = len(steps), self.structure
+        cell, positions = steps[0].cell, steps[0].positions
+        cells = Quantity(np.tile(structure.cell, (count, 1, 1)), "bohr")
+        unit, alat = self.unit(cell)
+        if cell is not None:
+            table = b"".join(self.table(step.cell or 0, 3) for step in steps)
+            cells = _lengths(numbers(table, 9 * count).reshape(count, 3, 3), unit, number(alat or b"0") or structure.alat)
+        if positions is None:
+            return {"cell": cells, "positions": Quantity(np.tile(structure.positions, (count, 1)), "bohr")}
+        coordinates = self.coordinates(steps)
+        if self.unit(positions)[0] == b"crystal":
+            return {"cell": cells, "positions": Quantity((coordinates @ cells.values).reshape(-1, 3), cells.unit)}
+        places = coordinates.reshape(-1, 3)
+        return {"cell": cells, "positions": _lengths(places, self.unit(positions)[0], number(alat or b"0") or structure.alat)}
+
+    def coordinates(self, steps: Sequence[_Step]) -> F64:
+        """The numbers of ATOMIC_POSITIONS, shape (n_steps, n_atoms, 3); flags of fixed atoms are dropped."""
+        n_atoms = len(self.structure.kinds)
+        table = b"".join(self.table(step.positions or 0, n_atoms) for step in steps)
+        fields = table.split()
+        if len(fields) != 4 * n_atoms * len(steps):
+            fields = _FLAGS.sub(b"\n", table).split()
+        if fields[::4] != self.structure.kinds * len(steps):
+            raise ParseError(f"expected positions of {n_atoms} atoms in order, found other rows. The table is damaged.")
+        del fields[::4]
+        return numbers(b" ".join(fields), 3 * n_atoms * len(steps)).reshape(len(steps), n_atoms, 3)
+
+    def table(self, place: int, rows: int) -> bytes:
+        """`rows` whole lines after the line at `place`."""
+        start = self.text.find(b"\n", place, self.end) + 1
+        width = self.text.find(b"\n", start, self.end) + 1 - start
+        lines = self.text[start : min(start + rows * width, self.end)]
+        if start > 0 and width > 0 and lines.endswith(b"\n") and lines.count(b"\n") == rows:
+            return lines
+        end = start
+        for _ in range(rows if start > 0 else 0):
+            end = self.text.find(b"\n", end, self.end) + 1
+            if end == 0:
+                break
+        if end <= 0 or start == 0:
+            raise ParseError(f"expected a table of {rows} rows, found the end of the file.")
+        return self.text[start:end]
+
+    def status(self) -> tuple[Status, str]:
+        """How the run ended, by its own words."""
+        failure = _FAILURE.search(self.text, self.last, self.end)
+        if failure:
+            words = " ".join(failure[0].decode("latin-1").strip("% \n").split())
+            return "failed", f"line {self.source.line(failure.start())}: {words}"
+        if self.text.find(b"JOB DONE.", self.last, self.end) >= 0:
+            return "complete", ""
+        return "truncated", f"expected JOB DONE., found the end of the run at line {self.source.line(self.end)}."
+
+
+def _lengths(values: F64, unit: bytes, alat: float) -> Quantity:
+    """Lengths with the unit that pw.x names, those in units of alat in bohr."""
+    if unit in (b"", b"alat"):
+        return Quantity(values * alat, "bohr")
+    if unit not in (b"angstrom", b"bohr"):
+        raise ParseError(f"expected alat, bohr, angstrom or crystal, found the unit {unit.decode('latin-1')!r}.")
+    return Quantity(values, unit.decode())
+
+
+def _unusable(step: _Step, *, hybrid: bool) -> str:
+    """Why a step is no frame, "" where it is one."""
+    if hybrid and not step.exact_exchange:
+        return "expected the energy after the last update of exact exchange, found one before it. The run did not end."
+    if step.labelled and "forces" in step.at:
+        return "expected new positions since the last forces, found none. A part of the file is missing."
+    if not step.followed and not {"stress", "settled"} & step.at.keys():
+        return "expected what follows the energy, found the end of the run. The file is cut."
+    return ""

@@ -1,0 +1,303 @@
+"""The blocks of an ORCA output: coordinates, final energy, gradient, and which of them belong together.
+
+Between one set of coordinates and the next there is at most one frame (pitfalls O5, O9). Tables are sliced and
+converted whole. What cannot be paired for certain raises ParseError, with the reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlpdata.errors import ParseError
+from mlpdata.readers.archive import Input
+from mlpdata.readers.elements import ATOMIC_NUMBERS, SYMBOLS
+from mlpdata.readers.text import number, numbers
+from mlpdata.schema.properties import NO, UNKNOWN, YES
+from mlpdata.units import F64
+
+_RULE = rb"(?:[ \t]*(?:-{5,}|NO +LB[^\n]*)?\r?\n)*+"
+_INDEXED_TABLE = re.compile(_RULE + rb"((?:[ \t]*\d[^\n]*\n)*+)")
+_LABELLED_TABLE = re.compile(_RULE + rb"((?:[ \t]*(?:[A-Z][A-Za-z]?[:>]?|-)[ \t][^\n]*\n)*+)")
+_AFTER_TABLE = re.compile(rb"[ \t\r]*\n|\Z|[*>-]")  # a blank line, a rule, or a footnote on ECPs
+
+# what stands before the three numbers of a row: index, label, nuclear charge; empty where a table has none
+_BOHR_ROW = re.compile(rb"(?m)^[ \t]*(\d+) +(\S+(?: :)?) +(-?\d+\.\d+)[*#]? +-?\d+ +\d+\.\d+ ")
+_ANGSTROM_ROW = re.compile(rb"(?m)^[ \t]*()(\S+(?: :)?)()[ \t]")
+_GRADIENT_ROW = re.compile(rb"(?m)^[ \t]*(\d+) +(\S+(?: :)?)() *: ")
+_MP2_GRADIENT_ROW = re.compile(rb"(?m)^[ \t]*(\d+)()() *: ")
+_FINAL = re.compile(rb"FINAL SINGLE POINT ENERGY +(?![(])(\S+) *(?:\(([^)]*)\))?\s*$")
+_INPUT_XYZ = re.compile(r"\*\s*xyz\s+-?\d+\s+\d+", re.IGNORECASE)
+
+_DUMMIES = {"-", "DA", "X", "Xx", "XX"}
+
+SAME_ENERGY = 2e-9
+"""Energies printed with nine decimals agree within this [hartree]."""
+
+
+class Mark(NamedTuple):
+    """A heading that was found."""
+
+    start: int
+    """Offset of its first character."""
+    text: bytes
+    """The heading; its whole line where values stand in it."""
+
+    @property
+    def end(self) -> int:
+        """Offset of the first character after it."""
+        return self.start + len(self.text)
+
+
+@dataclass
+class Cycle:
+    """What stands between one set of coordinates and the next: at most one frame."""
+
+    step: int
+    marks: dict[str, list[Mark]] = field(default_factory=dict)
+    """Headings by kind, in order."""
+
+    @property
+    def start(self) -> int:
+        """Offset where it begins."""
+        return min(marks[0].start for marks in self.marks.values())
+
+    def last(self, name: str) -> Mark | None:
+        """The last heading of a kind."""
+        return self.marks[name][-1] if name in self.marks else None
+
+
+class Geometry(NamedTuple):
+    """A table of coordinates without the rows that are no atoms: ghosts, dummies, charges, capping potentials (O10)."""
+
+    atomic_numbers: NDArray[np.uint8]
+    """Shape (n_atoms,)."""
+    positions: F64
+    """[`unit`], shape (n_atoms, 3)."""
+    unit: str
+    """bohr or angstrom."""
+    is_atom: NDArray[np.bool_]
+    """Which rows of the table are atoms, shape (n_rows,)."""
+    external: frozenset[str]
+    """What else stands in the table and acts on the electrons."""
+
+
+@contextmanager
+def located(source: Input, offset: int) -> Iterator[None]:
+    """Give the line at `offset` to a ParseError that does not know its own."""
+    try:
+        yield
+    except ParseError as error:
+        error.line = error.line or source.line(offset)
+        raise
+
+
+def geometry(source: Input, cycle: Cycle, input_lines: Iterable[str]) -> Geometry:
+    """The coordinates of a cycle: the table in bohr, which resolves twice as much or more, else that in angstrom.
+
+    With neither (printlevel mini, O7) the first cycle has the coordinates of the input, if they stand in it.
+
+    Raises:
+        ParseError: no table, or one that is cut or holds something else than numbers.
+    """
+    if mark := cycle.last("bohr"):
+        with located(source, mark.start):
+            labels, values, charges = _table(source, mark, _INDEXED_TABLE, _BOHR_ROW)
+            return _atoms(labels, values, "bohr", ghost=numbers(b" ".join(charges)) == 0)
+    if mark := cycle.last("angstrom"):
+        with located(source, mark.start):
+            labels, values, _ = _table(source, mark, _LABELLED_TABLE, _ANGSTROM_ROW)
+            return _atoms(labels, values, "angstrom")
+    if cycle.step == 0:
+        return _input_geometry(input_lines)
+    raise ParseError("expected coordinates before this energy, found none.")
+
+
+def _table(
+    source: Input, mark: Mark, body: re.Pattern[bytes], row: re.Pattern[bytes]
+) -> tuple[tuple[bytes, ...], F64, tuple[bytes, ...]]:
+    """Labels, the three numbers, shape (n, 3), and nuclear charges of each row of the table after a heading."""
+    match = body.match(source.data, mark.end)
+    assert match is not None  # both parts of the pattern may be empty
+    text = match[1]
+    if not text or not _AFTER_TABLE.match(source.data, match.end()):
+        raise ParseError("expected a table of numbers that ends at a blank line, found one that is damaged or cut.")
+    values = numbers(row.sub(b"", text), 3 * text.count(b"\n")).reshape(-1, 3)
+    index, labels, charges = zip(*row.findall(text), strict=True)
+    if index[0] and not np.array_equal(np.diff(numbers(b" ".join(index), len(values))), np.ones(len(values) - 1)):
+        raise ParseError("expected rows with consecutive numbers, found others. The table is damaged.")
+    return labels, values, charges
+
+
+def _atoms(labels: tuple[bytes, ...], positions: F64, unit: str, ghost: NDArray[np.bool_] | bool = False) -> Geometry:
+    """The atoms among the rows of a table; `H:` is a ghost, `Mg>` a capping potential, `Q` a charge, `-` a dummy."""
+    kinds, kind_of_row = np.unique(np.array(labels, "U"), return_inverse=True)
+    external = {name for kind in kinds.tolist() if (name := _external(kind))}
+    z = np.array([ATOMIC_NUMBERS.get(kind, 0) for kind in kinds.tolist()], np.uint8)[kind_of_row]
+    if (ghost & (z > 0)).any():
+        external.add("ghost functions")
+    is_atom = (z > 0) & ~np.asarray(ghost)
+    if not is_atom.any():
+        raise ParseError("expected at least one atom in the coordinates, found none.")
+    return Geometry(z[is_atom], positions[is_atom], unit, is_atom, frozenset(external))
+
+
+def _external(kind: str) -> str | None:
+    """What rows of a kind that is no element are, where they act on the electrons.
+
+    Raises:
+        ParseError: an unknown kind.
+    """
+    if kind == "Q" or kind.endswith(">"):
+        return "point charges"
+    if kind.endswith(":"):
+        return "ghost functions"
+    if kind not in ATOMIC_NUMBERS and kind not in _DUMMIES:
+        raise ParseError(f"expected a chemical symbol, found {kind!r}.")
+    return None
+
+
+def _input_geometry(lines: Iterable[str]) -> Geometry:
+    """The Cartesian coordinates of the echoed input [angstrom]."""
+    text = "\n".join(lines)
+    start = _INPUT_XYZ.search(text)
+    if start is None or re.search(r"\bbohrs?\b", text, re.IGNORECASE):
+        raise ParseError("expected coordinates before this energy, found none.")
+    rows = [line.encode().split() for line in text[start.end() :].split("*", 1)[0].strip().splitlines()]
+    if not rows or any(len(row) != 4 for row in rows):
+        raise ParseError("expected a symbol and three numbers a line in the input, found something else.")
+    values = numbers(b" ".join(token for row in rows for token in row[1:]), 3 * len(rows))
+    return _atoms(tuple(row[0] for row in rows), values.reshape(-1, 3), "angstrom")
+
+
+def converged(cycle: Cycle) -> int:
+    """Whether the wave function of a cycle converged; one of several SCFs that did not is enough for no (O4)."""
+    final = cycle.last("energy")
+    if "unconverged" in cycle.marks or (final and b"not fully converged" in final.text):
+        return NO
+    return YES if "converged" in cycle.marks else UNKNOWN
+
+
+def energy(cycle: Cycle, *, excited: bool) -> float:
+    """The final energy of a cycle [hartree]: of the excited state whose gradient is followed, else of the ground state.
+
+    FINAL SINGLE POINT ENERGY is that of the excited root also where only excitation energies were asked for (O3).
+    There the excitation is taken off: what the calculation of excited states started from, with the corrections
+    that FINAL SINGLE POINT ENERGY has beside it.
+
+    Raises:
+        ParseError: no final energy, several that differ, one of a part of the system, or an unknown excited state.
+    """
+    finals = {_final(mark.text) for mark in cycle.marks.get("energy", ())}
+    if not finals:
+        raise ParseError("expected FINAL SINGLE POINT ENERGY for these coordinates, found none. The run ended before.")
+    if len(finals) > 1:
+        raise ParseError(f"expected one final energy for these coordinates, found {len(finals)}.")
+    (final,) = finals
+    if excited:
+        return final
+    if "excited" in cycle.marks:
+        return _ground_state(cycle, final)
+    return _reference(cycle, final) if "root" in cycle.marks else final
+
+
+def _final(line: bytes) -> float:
+    """The number of a line FINAL SINGLE POINT ENERGY."""
+    match = _FINAL.match(line)
+    if match is None:
+        raise ParseError("expected FINAL SINGLE POINT ENERGY of the whole system, found that of a part.")
+    if match[2] and b"not fully converged" not in match[2]:
+        raise ParseError(f"expected FINAL SINGLE POINT ENERGY, found it marked as {match[2].decode('latin-1')!r}.")
+    return number(match[1])
+
+
+def _value(mark: Mark | None, what: str) -> float:
+    """The number after the last sign of a line: `E(TOT) ... -380.5`, `E(SCF) = -382.0 Eh`, `IROOT=  1:  0.2 au`."""
+    match = re.match(rb".*(?::|=|\.\.\.) *(\S+)", mark.text) if mark else None
+    if match is None:
+        raise ParseError(f"expected {what}, found none.")
+    return number(match[1])
+
+
+def _ground_state(cycle: Cycle, final: float) -> float:
+    """The energy without the excitation; that of a double hybrid has its perturbative part, which E(SCF) lacks."""
+    total = _value(cycle.last("excited_total"), "the total energy of the excited state")
+    correction = final - total
+    dispersion = sum(_dispersion(mark.text) for mark in cycle.marks.get("dispersion", ())[-1:])
+    if abs(correction) > SAME_ENERGY and abs(correction - dispersion) > SAME_ENERGY:
+        raise ParseError("expected the final energy to be the excited state's with dispersion, found another.")
+    ground = cycle.last("mp2_total") or cycle.last("scf_part")
+    return _value(ground, "the energy of the ground state") + correction
+
+
+def _dispersion(line: bytes) -> float:
+    return number(line.split()[-1])
+
+
+def _reference(cycle: Cycle, final: float) -> float:
+    """The coupled-cluster energy that an EOM calculation starts from: ORCA 6 calls it final, ORCA 5 adds a root."""
+    reference = _value(cycle.last("cc_total"), "the coupled-cluster energy that the roots start from")
+    if abs(final - reference) < 1e-8:
+        return final
+    roots = [reference + _value(mark, "a root") for mark in cycle.marks["root"]]
+    if not any(abs(final - root) < 2e-6 for root in roots):  # roots are printed with six decimals
+        raise ParseError("expected the final energy to be of the reference or of a root, found another.")
+    return reference
+
+
+def excited_state(cycle: Cycle) -> str | None:
+    """`root 1`, `triplet root 1`, where the cycle has an excited state and a gradient."""
+    mark = cycle.last("excited")
+    if mark is None or not {"gradient", "mp2_gradient"} & set(cycle.marks):
+        return None
+    name = re.search(rb"\(([^)]*)\)", mark.text)
+    return " ".join(name[1].decode("latin-1").lower().split()) if name else "unnamed"
+
+
+def gradient(source: Input, cycle: Cycle, atoms: Geometry) -> F64 | None:
+    """The gradient of the energy of a cycle [hartree/bohr], shape (n_atoms, 3); None where there is none.
+
+    Raises:
+        ParseError: a damaged table, several gradients, or one that is not of the final energy (O6).
+    """
+    mark = _gradient_mark(cycle)
+    if mark is None:
+        return None
+    with located(source, mark.start):
+        of_mp2 = mark.text.startswith(b"The final MP2")
+        labels, values, _ = _table(source, mark, _INDEXED_TABLE, _MP2_GRADIENT_ROW if of_mp2 else _GRADIENT_ROW)
+        symbols = np.array(labels, "U")
+        if len(values) == len(atoms.is_atom):
+            values, symbols = values[atoms.is_atom], symbols[atoms.is_atom]
+        if len(values) != len(atoms.positions):
+            raise ParseError(f"expected a gradient on {len(atoms.positions)} atoms, found {len(values)} rows.")
+        if not of_mp2 and not np.array_equal(symbols, np.array(SYMBOLS)[atoms.atomic_numbers]):
+            raise ParseError("expected the gradient on the atoms in their order, found other atoms.")
+    return values
+
+
+def _gradient_mark(cycle: Cycle) -> Mark | None:
+    """The heading of the gradient that belongs to the final energy of a cycle.
+
+    Numerical gradients come after those of displaced geometries; they are trusted only in the first cycle of a step.
+    """
+    analytic = [mark for mark in cycle.marks.get("gradient", ()) if b"NUMERICAL" not in mark.text]
+    numerical = [mark for mark in cycle.marks.get("gradient", ()) if b"NUMERICAL" in mark.text]
+    of_mp2 = cycle.marks.get("mp2_gradient", [])
+    if numerical:
+        analytic = of_mp2 = []
+        if cycle.step > 0 and "cycle" not in cycle.marks:
+            raise ParseError("expected a numerical gradient after its own geometry, found others in between.")
+    candidates = [*analytic, *numerical, *of_mp2]
+    if len(candidates) > 1:
+        raise ParseError(f"expected one gradient for these coordinates, found {len(candidates)}.")
+    beyond_scf = {"mp2_total", "cc_total", "excited"} & set(cycle.marks)
+    if analytic and beyond_scf and "scf_gradient" in cycle.marks:
+        raise ParseError("expected the gradient of the final energy, found that of the SCF energy.")
+    return candidates[0] if candidates else None

@@ -1,0 +1,255 @@
+"""Stage calculations as the files of a segment; and read a segment's record back.
+
+Arrays go straight into the files of the future segment, so that memory stays bounded; a calculation that is abandoned
+is cut off again. Nothing of a segment depends on time or place: the same calculations give the same id.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mlpdata import digest, durable
+from mlpdata.errors import StoreError, UsageError
+from mlpdata.frames import Frames, concatenate
+from mlpdata.schema.calculation import Calculation
+from mlpdata.store import layout, tables
+from mlpdata.store.arrays import ArrayWriter, file_record
+from mlpdata.store.index import id_index
+from mlpdata.store.columns import frame_columns, shortest_distances
+from mlpdata.store.layout import Segment
+from mlpdata.store.tables import Stored
+from mlpdata.units import F64
+
+PENDING_CONFIGURATIONS, PENDING_ATOMS = 4096, 65_536
+"""Bounds of what waits in memory for its columns to be worked out."""
+
+Ids = NDArray[np.uint8]
+
+
+class _Block(NamedTuple):
+    """Frames with what cannot wait: their ids, and distances, which may refuse a cell."""
+
+    frames: Frames
+    first_row: int
+    calculation: int
+    """Number of the calculation in the segment."""
+    ids: Ids
+    min_distance: F64
+
+
+class _Spill(NamedTuple):
+    """Columns that were worked out and put on disk."""
+
+    path: Path
+    calculation: NDArray[np.int64]
+    """Number of the calculation of each row."""
+
+
+class _Begun(NamedTuple):
+    """Where the calculation begun starts, and its blocks that wait."""
+
+    first_row: int
+    first_atom: int
+    ids: list[Ids]
+    blocks: list[_Block]
+
+
+class Writer:
+    """Stages the calculations of one commit in a folder of its own.
+
+    Use: `begin`, `append` as often as there are blocks, then `end` with the record, or `abandon`.
+
+    Args:
+        staging: folder for all stagings; must exist.
+        stored: whether a calculation (by what it adds to content) is stored already and need not be written again.
+    """
+
+    def __init__(self, staging: Path, stored: Callable[[int], bool]) -> None:
+        self.folder = staging / secrets.token_hex(8)
+        durable.make_scratch(self.folder)
+        self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        for name in ("segment", "spill"):
+            durable.make_scratch(self.folder / name)
+        self._is_stored = stored
+        self._arrays = ArrayWriter(self.folder / "segment" / layout.ARRAYS)
+        self._stored: list[Stored] = []
+        self._ids: list[Ids] = []
+        self.wanted: dict[int, str] = {}
+        """What the commit shall show: what each calculation adds to content, and its record."""
+        self._waiting: list[_Block] = []
+        self._spills: list[_Spill] = []
+        self._begun: _Begun | None = None
+        self._failure: StoreError | None = None
+
+    def begin(self) -> None:
+        """A calculation follows."""
+        if self._begun is not None:
+            raise UsageError("expected end() or abandon() before begin(), found a calculation that is not finished.")
+        self._begun = _Begun(self._arrays.n_configurations, self._arrays.n_atoms, [], [])
+
+    def append(self, frames: Frames) -> None:
+        """Add configurations to the calculation begun.
+
+        Raises:
+            InputError: a cell in which no shortest distance can be found.
+            StoreError: the disk refused; nothing more can be staged.
+        """
+        begun = self._current()
+        row, number = self._arrays.n_configurations, len(self._stored)
+        block = _Block(frames, row, number, frames.ids(), shortest_distances(frames))
+        try:
+            self._arrays.append(frames)
+            begun.ids.append(block.ids)
+            begun.blocks.append(block)
+            if _large(self._waiting) or _large(begun.blocks):
+                self._spill(self._waiting)
+                self._spill(begun.blocks)
+        except StoreError as error:
+            self._failure = error
+            raise
+
+    def end(self, calculation: Calculation) -> None:
+        """The calculation begun is whole, and this is its record."""
+        begun = self._current()
+        ids = np.concatenate([np.empty((0, digest.ID_BYTES), np.uint8), *begun.ids])
+        record = calculation.record
+        content = digest.shown(record, ids)
+        known = content in self.wanted or self._is_stored(content)
+        self.wanted[content] = record
+        if known:
+            self.abandon()
+            return
+        self._stored.append(Stored(calculation, record, begun.first_row, len(ids), content))
+        self._ids.append(ids)
+        self._waiting += begun.blocks
+        self._begun = None
+
+    def abandon(self) -> None:
+        """Forget the calculation begun."""
+        begun, number = self._current(), len(self._stored)
+        self._begun = None
+        if self._failure is None:
+            self._arrays.cut(begun.first_row, begun.first_atom)
+        self._spills = [spill for spill in self._spills if number not in spill.calculation]
+
+    def finish(self) -> tuple[Segment, Path] | None:
+        """Complete the files, all synced: the segment's record and its folder. None where nothing is to be stored.
+
+        Raises:
+            StoreError: the disk refused, now or at an earlier step.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._begun is not None:
+            raise UsageError("expected end() or abandon() before the commit, found a calculation that is not finished.")
+        if not self._stored:
+            return None
+        folder = self.folder / "segment"
+        self._write_tables(folder)
+        durable.write(folder / layout.IDS, id_index(np.concatenate(self._ids)))
+        names = (*(f"{name}.parquet" for name in layout.TABLES), layout.IDS)
+        segment = Segment(
+            n_calculations=len(self._stored),
+            content=digest.content_id(sum(one.content for one in self._stored)),
+            arrays=self._arrays.finish(),
+            files={name: file_record(folder / name) for name in names},
+        )
+        durable.write(folder / layout.SEGMENT_RECORD, digest.canonical_json(segment.as_json()))
+        durable.sync_folder(folder)
+        return segment, folder
+
+    def discard(self) -> None:
+        """Remove the staging folder, whatever is in it."""
+        self._arrays.close()
+        if self.folder.exists():
+            durable.remove_tree(self.folder)
+        os.close(self._lock)
+
+    def _current(self) -> _Begun:
+        if self._begun is None:
+            raise UsageError("expected begin() first, found no calculation begun.")
+        return self._begun
+
+    def _spill(self, blocks: list[_Block]) -> None:
+        """Work out the columns of `blocks`, put them on disk, and empty the list."""
+        if not blocks:
+            return
+        columns = frame_columns(
+            concatenate([block.frames for block in blocks]),
+            np.concatenate([block.ids for block in blocks]),
+            np.concatenate([block.min_distance for block in blocks]),
+        )
+        sizes = [len(block.frames) for block in blocks]
+        columns["row"] = pa.array(np.concatenate([block.first_row + np.arange(len(block.frames)) for block in blocks]))
+        path = self.folder / "spill" / f"{len(self._spills):08d}-{secrets.token_hex(4)}.arrow"
+        tables.spill(path, columns)
+        self._spills.append(_Spill(path, np.repeat([block.calculation for block in blocks], sizes)))
+        blocks.clear()
+
+    def _write_tables(self, folder: Path) -> None:
+        self._spill(self._waiting)
+        spilled = tables.read_spills([spill.path for spill in self._spills])
+        owner = np.concatenate([np.empty(0, np.int64), *(spill.calculation for spill in self._spills)])
+        batches = {
+            "configurations": tables.configuration_batches(spilled, owner, self._stored),
+            "calculations": iter([tables.calculations_table(self._stored)]),
+            "methods": iter([tables.methods_table(self._stored)]),
+            "sources": iter([tables.sources_table(self._stored)]),
+        }
+        for name in layout.TABLES:
+            tables.write_table(folder / f"{name}.parquet", batches[name], tables.COLUMNS[name])
+
+
+def _large(blocks: list[_Block]) -> bool:
+    return (
+        sum(len(block.frames) for block in blocks) >= PENDING_CONFIGURATIONS
+        or sum(len(block.frames.atomic_numbers) for block in blocks) >= PENDING_ATOMS
+    )
+
+
+def read_segment(store: Path, segment: str) -> Segment:
+    """The record of a segment.
+
+    Raises:
+        CorruptError: it is missing, or its bytes are not those that its name says.
+        NewerSchema: a newer mlpdata wrote it.
+    """
+    path = layout.segment_folder(store, segment) / layout.SEGMENT_RECORD
+    return layout.read_record(Segment, path, segment)
+
+
+class Kept(NamedTuple):
+    """What a commit needs to know of a stored calculation."""
+
+    segment: str
+    record: str
+    content: int
+    n_configurations: int
+    first_row: int
+
+
+def kept_calculations(store: Path, segment: str) -> list[Kept]:
+    """The calculations of a segment, in the order of their rows.
+
+    Raises:
+        CorruptError: the segment is damaged.
+    """
+    record = read_segment(store, segment)
+    name = "calculations.parquet"
+    columns = ["calculation_record", "content", "n_configurations", "first_row"]
+    path = layout.segment_folder(store, segment) / name
+    table = tables.read_table(path, layout.file_of(record, name, path), columns)
+    return [
+        Kept(segment, row["calculation_record"], int(row["content"], 16), row["n_configurations"], row["first_row"])
+        for row in table.to_pylist()
+    ]

@@ -1,0 +1,369 @@
+"""The Parquet tables of a segment: configurations, calculations, methods, sources.
+
+Pages carry checksums and are read with verification; the footer and the page headers, which Parquet leaves
+unprotected, are covered by the block checksums of segment.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mlpdata import digest, durable
+from mlpdata.errors import CorruptError
+from mlpdata.schema.calculation import Calculation
+from mlpdata.schema.properties import PROPERTIES
+from mlpdata.store import layout
+from mlpdata.store.layout import FileRecord
+
+ROW_GROUP = 65_536
+"""Rows of a row group of the configurations table."""
+TAGS = pa.map_(pa.string(), pa.string())
+
+FROM_FRAMES: dict[str, pa.DataType] = {
+    "id": pa.binary(16),
+    "geometry_id": pa.binary(16),
+    "formula": pa.string(),
+    "reduced_formula": pa.string(),
+    "elements": pa.list_(pa.string()),
+    "composition": pa.map_(pa.string(), pa.int32()),
+    "n_atoms": pa.int64(),
+    "volume": pa.float64(),
+    "density": pa.float64(),
+    "pbc": pa.string(),
+    "energy": pa.float64(),
+    "energy_per_atom": pa.float64(),
+    "energy_sigma0": pa.float64(),
+    "energy_no_entropy": pa.float64(),
+    "max_force": pa.float64(),
+    "rms_force": pa.float64(),
+    "net_force": pa.float64(),
+    "torque": pa.float64(),
+    "pressure": pa.float64(),
+    "min_distance": pa.float64(),
+    "temperature_kinetic": pa.float64(),
+    "step": pa.int32(),
+    "scf_converged": pa.bool_(),
+    "charge": pa.float64(),
+    "multiplicity": pa.int16(),
+    "total_magnetization": pa.float64(),
+    "has_forces": pa.bool_(),
+    "has_stress": pa.bool_(),
+    "source_line": pa.int32(),
+    "row": pa.int64(),
+}
+"""Columns of the configurations table that are worked out of the configurations themselves."""
+
+FROM_CALCULATION: dict[str, pa.DataType] = {
+    "calculation_id": pa.string(),
+    "calculation_record": pa.string(),
+    "method_id": pa.string(),
+    "theory": pa.string(),
+    "code": pa.string(),
+    "functional": pa.string(),
+    "kind": pa.string(),
+    "config_type": pa.string(),
+    "run_kind": pa.string(),
+    "status": pa.string(),
+    "energy_kind": pa.string(),
+    "forces_are": pa.string(),
+    "temperature_target": pa.float64(),
+    "group": pa.string(),
+    "license": pa.string(),
+    "tags": TAGS,
+    "path": pa.string(),
+}
+"""Columns of the configurations table that every configuration of a calculation shares."""
+
+CALCULATIONS: dict[str, pa.DataType] = {
+    **FROM_CALCULATION,
+    "settings": pa.string(),
+    "identity": pa.string(),
+    "status_reason": pa.string(),
+    "citation": pa.string(),
+    "warnings": pa.list_(pa.string()),
+    "n_left_out": pa.int64(),
+    "n_configurations": pa.int64(),
+    "first_row": pa.int64(),
+    "content": pa.string(),
+    "json": pa.string(),
+}
+METHODS: dict[str, pa.DataType] = {
+    "method_id": pa.string(),
+    "theory": pa.string(),
+    "settings": pa.string(),
+    "code": pa.string(),
+    "code_version": pa.string(),
+    "functional": pa.string(),
+    "correlation": pa.string(),
+    "dispersion": pa.string(),
+    "basis": pa.string(),
+    "cutoff_energy": pa.float64(),
+    "kpoints": pa.list_(pa.int32()),
+    "smearing": pa.string(),
+    "smearing_width": pa.float64(),
+    "spin": pa.string(),
+    "json": pa.string(),
+}
+SOURCES: dict[str, pa.DataType] = {
+    "path": pa.string(),
+    "sha256": pa.string(),
+    "bytes": pa.int64(),
+    "reader": pa.string(),
+    "reader_version": pa.int32(),
+    "calculation_id": pa.string(),
+    "calculation_record": pa.string(),
+}
+
+_UNITS = {
+    "volume": "angstrom^3",
+    "density": "g/cm^3",
+    "energy_per_atom": "eV",
+    "max_force": "eV/angstrom",
+    "rms_force": "eV/angstrom",
+    "net_force": "eV/angstrom",
+    "torque": "eV",
+    "pressure": "eV/angstrom^3",
+    "min_distance": "angstrom",
+    "temperature_target": "K",
+    "cutoff_energy": "eV",
+    "smearing_width": "eV",
+    "bytes": "B",
+}
+_MEANINGS = {
+    "rms_force": "Root of the mean square of all components.",
+    "net_force": "Length of the sum of the forces.",
+    "torque": "Length of the sum of moments about the centroid; molecules only.",
+    "pressure": "Minus a third of the trace of the stress: positive in compression.",
+    "min_distance": "Shortest distance, periodic images included; NULL where none is below 2.5 angstrom.",
+    "pbc": "T or F along each lattice vector.",
+    "row": "Row in the arrays of the segment.",
+}
+
+
+class Stored(NamedTuple):
+    """A calculation with its place in a segment."""
+
+    calculation: Calculation
+    record: str
+    """Digest of the calculation's record."""
+    first_row: int
+    n_configurations: int
+    content: int
+    """What it adds to a snapshot's content."""
+
+
+def schema(columns: Mapping[str, pa.DataType]) -> pa.Schema:
+    """Arrow schema with unit and meaning beside each column."""
+    return pa.schema([pa.field(name, kind, metadata=_metadata(name)) for name, kind in columns.items()])
+
+
+def _metadata(name: str) -> dict[str, str]:
+    row = PROPERTIES.get(name)
+    unit = _UNITS.get(name) or (row.unit if row is not None and row.dimension else "")
+    meaning = _MEANINGS.get(name) or (row.meaning if row is not None else "")
+    return {key: value for key, value in (("unit", unit), ("meaning", meaning)) if value}
+
+
+def shared_columns(calculation: Calculation, record: str) -> dict[str, Any]:
+    """The values of `FROM_CALCULATION`."""
+    method = calculation.method
+    return {
+        "calculation_id": calculation.id,
+        "calculation_record": record,
+        "method_id": method.id,
+        "theory": method.theory,
+        "code": method.code,
+        "functional": method.functional,
+        "kind": calculation.kind,
+        "config_type": calculation.tags.get("config_type"),
+        "run_kind": calculation.run_kind,
+        "status": calculation.status,
+        "energy_kind": calculation.energy_kind,
+        "forces_are": calculation.forces_are,
+        "temperature_target": calculation.temperature_target,
+        "group": calculation.group,
+        "license": calculation.license,
+        "tags": sorted(calculation.tags.items()),
+        "path": calculation.path,
+    }
+
+
+def calculations_table(stored: Sequence[Stored]) -> pa.Table:
+    """One row a calculation, in the order of their rows."""
+    rows = [
+        {
+            **shared_columns(one.calculation, one.record),
+            "settings": one.calculation.method.settings,
+            "identity": one.calculation.identity,
+            "status_reason": one.calculation.status_reason,
+            "citation": one.calculation.citation,
+            "warnings": list(one.calculation.warnings),
+            "n_left_out": len(one.calculation.left_out),
+            "n_configurations": one.n_configurations,
+            "first_row": one.first_row,
+            "content": digest.content_id(one.content),
+            "json": digest.canonical_json(one.calculation.as_json()).decode(),
+        }
+        for one in stored
+    ]
+    return pa.Table.from_pylist(rows, schema=schema(CALCULATIONS))
+
+
+def methods_table(stored: Sequence[Stored]) -> pa.Table:
+    """One row a distinct method, sorted by id."""
+    methods = {one.calculation.method.id: one.calculation.method for one in stored}
+    rows = [
+        {
+            **{name: getattr(method, name) for name in METHODS if name in type(method).model_fields},
+            "method_id": name_of_method,
+            "theory": method.theory,
+            "settings": method.settings,
+            "kpoints": method.kpoints.mesh if method.kpoints else None,
+            "smearing": method.smearing.method if method.smearing else None,
+            "smearing_width": method.smearing.width if method.smearing else None,
+            "json": digest.canonical_json(method.as_json()).decode(),
+        }
+        for name_of_method, method in sorted(methods.items())
+    ]
+    return pa.Table.from_pylist(rows, schema=schema(METHODS))
+
+
+def sources_table(stored: Sequence[Stored]) -> pa.Table:
+    """One row a source file of a calculation."""
+    rows = [
+        {**source.as_json(), "calculation_id": one.calculation.id, "calculation_record": one.record}
+        for one in stored
+        for source in one.calculation.sources
+    ]
+    return pa.Table.from_pylist(rows, schema=schema(SOURCES))
+
+
+def write_table(path: Path, batches: Iterator[pa.Table], columns: Mapping[str, pa.DataType]) -> None:
+    """Write `batches` as one Parquet file with a checksum on every page, durable.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    text = [name for name, kind in columns.items() if kind == pa.string()]
+    with (
+        durable.library_writes(path),
+        pq.ParquetWriter(
+            path,
+            schema(columns),
+            compression="zstd",
+            use_dictionary=text,
+            write_page_checksum=True,
+            store_schema=True,
+        ) as writer,
+    ):
+        for batch in batches:
+            writer.write_table(batch, row_group_size=ROW_GROUP)
+
+
+def spill(path: Path, columns: Mapping[str, pa.Array]) -> None:
+    """Put the columns `FROM_FRAMES` of some rows on disk as scratch.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    table = pa.table({name: columns[name].cast(kind) for name, kind in FROM_FRAMES.items()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    stream = durable.Stream(path)
+    stream.write(memoryview(sink.getvalue()))
+    stream.close()
+
+
+def read_spills(paths: Sequence[Path]) -> pa.Table:
+    """All rows that were spilled, in mapped memory."""
+    found = [pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in paths]
+    return pa.concat_tables([schema(FROM_FRAMES).empty_table().replace_schema_metadata(), *found])
+
+
+def configuration_batches(
+    spilled: pa.Table, calculation: NDArray[np.int64], stored: Sequence[Stored]
+) -> Iterator[pa.Table]:
+    """The configurations table sorted by formula, one row group at a time.
+
+    Args:
+        spilled: the columns `FROM_FRAMES`, any order of rows; may lie in mapped files.
+        calculation: position in `stored` of the calculation of each row of `spilled`.
+        stored: the calculations.
+    """
+    shared = pa.Table.from_pylist(
+        [shared_columns(one.calculation, one.record) for one in stored], schema=schema(FROM_CALCULATION)
+    )
+    order = pc.sort_indices(spilled.select(["formula", "row"]), [("formula", "ascending"), ("row", "ascending")])
+    for start in range(0, spilled.num_rows, ROW_GROUP):
+        rows = order.slice(start, ROW_GROUP)
+        both = {name: spilled.column(name).take(rows) for name in FROM_FRAMES}
+        which = pa.array(calculation[rows.to_numpy()])
+        both |= {name: shared.column(name).take(which) for name in FROM_CALCULATION}
+        yield pa.table(both, schema=schema(CONFIGURATIONS))
+
+
+CONFIGURATIONS = {**FROM_FRAMES, **FROM_CALCULATION}
+COLUMNS = dict(
+    zip(layout.TABLES, (CONFIGURATIONS, CALCULATIONS, METHODS, SOURCES), strict=True),
+)
+"""Columns of each table as stored."""
+
+
+def parquet_format() -> ds.ParquetFileFormat:
+    """Parquet as it is read here: every page is checked against its checksum."""
+    return ds.ParquetFileFormat(
+        default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    )
+
+
+def check_file(path: Path, record: FileRecord) -> None:
+    """Compare the size and each MiB block of a file with its record.
+
+    Raises:
+        CorruptError: names the file and what differs.
+    """
+    try:
+        content = memoryview(np.memmap(path, np.uint8, "r")) if record.bytes else memoryview(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CorruptError(f"expected {record.bytes} bytes, found: {error}. Restore the file.", path=path) from error
+    if len(content) != record.bytes:
+        raise CorruptError(f"expected {record.bytes} bytes, found {len(content)}. Restore the file.", path=path)
+    found = layout.block_checksums(content)
+    if found != record.blocks:
+        width = 16
+        block = next(i for i in range(0, len(found), width) if found[i : i + width] != record.blocks[i : i + width])
+        raise CorruptError(
+            f"expected block {block // width} as it was written, found other bytes. Restore the file.", path=path
+        )
+
+
+def read_table(path: Path, record: FileRecord, columns: Sequence[str] | None = None) -> pa.Table:
+    """A whole table, verified.
+
+    Raises:
+        CorruptError: the file is not what was written.
+    """
+    check_file(path, record)
+    return read_checked(path, columns)
+
+
+def read_checked(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A whole table whose file was checked before; its pages are checked again.
+
+    Raises:
+        CorruptError: not a Parquet table, or a page changed.
+    """
+    try:
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptError(f"expected a Parquet table, found: {error}", path=path) from error
