@@ -227,9 +227,7 @@ def main() -> None:
             rate, _ = speed(read, small)
             print(f"{name:17s} {rate:7.1f} MB/s   mlpdata is {mine / rate:.1f} x")
         low, high = peak_memory(small), peak_memory(large)
-        print(
-            f"peak memory       {low:7.1f} MB at {peer:.0f} MB, {high:.1f} MB at {size:.0f} MB (mapped file not counted)"
-        )
+        print(f"peak memory       {low:7.1f} MB at {peer:.0f} MB, {high:.1f} MB at {size:.0f} MB (mapped file apart)")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,9 @@ class Store:
 
     def __repr__(self) -> str:
         head = self._repository.head()
-        shown = "empty" if head is None else f"{head.n_configurations} configurations of {head.n_calculations} calculations"
+        shown = (
+            "empty" if head is None else f"{head.n_configurations} configurations of {head.n_calculations} calculations"
+        )
         return f"Store({str(self.path)!r}): {shown}"
 
     def snapshot(self, at: str | None = None) -> Snapshot:

@@ -173,7 +173,7 @@ def shown(calculation: str, ids: NDArray[np.uint8]) -> int:
 
 
 def is_hex(text: str, length: int = 64) -> bool:
-    """Whether `text` is a lower-case hexadecimal name of `length` digits; what comes from outside is asked this first."""
+    """Whether `text` is a lower-case hexadecimal name of `length` digits; asked of all that comes from outside."""
     return len(text) == length and set(text) <= set("0123456789abcdef")
 
 

@@ -62,35 +62,29 @@ def write(path: Path, data: bytes | memoryview | Iterable[bytes | memoryview]) -
     Raises:
         StoreError: the disk refused; the partial file is left for the caller's staging folder to discard.
     """
-    pieces = [data] if isinstance(data, bytes | bytearray | memoryview) else data
-    with _explained(path):
-        _operation("write", path)
-        with path.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            _operation("fsync", path)
-            os.fsync(file.fileno())
+    stage(path, data)
+    sync_file(path)
 
 
-def append(path: Path, data: bytes) -> None:
-    """Add `data` at the end of a file that nobody reads yet, and sync it.
+def stage(path: Path, data: bytes | memoryview | Iterable[bytes | memoryview]) -> None:
+    """Write a new file of a staging folder; `sync_tree` on the folder makes all of them durable at once.
+
+    One journal commit then serves many files, where a sync after each write would cost one a file.
 
     Raises:
         StoreError: the disk refused.
     """
-    with _explained(path):
-        _operation("write", path)
-        with path.open("ab") as file:
-            file.write(data)
-            file.flush()
-            _operation("fsync", path)
-            os.fsync(file.fileno())
+    stream = Stream(path)
+    try:
+        for piece in [data] if isinstance(data, bytes | bytearray | memoryview) else data:
+            stream.write(piece)
+    finally:
+        stream.close()
 
 
 @contextmanager
-def library_writes(path: Path) -> Iterator[None]:
-    """Around the code of a library that writes the new file `path`; afterwards the file is synced.
+def staged_by_library(path: Path) -> Iterator[None]:
+    """Around the code of a library that writes the new file `path` of a staging folder. See `stage`.
 
     Raises:
         StoreError: the disk refused.
@@ -98,17 +92,21 @@ def library_writes(path: Path) -> Iterator[None]:
     with _explained(path):
         _operation("write", path)
         yield
-    sync_file(path)
 
 
 class Stream:
-    """A new file that grows piece by piece; it is durable once `sync_file` and the folder's `sync_folder` were called."""
+    """A file of a staging folder that grows piece by piece.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        mode: `w` for a new or emptied file, `a` to go on at the end of one.
+    """
+
+    def __init__(self, path: Path, mode: str = "w") -> None:
         self.path = path
         with _explained(path):
-            _operation("create", path)
-            self._file = path.open("xb", buffering=1 << 18)
+            _operation("open", path)
+            self._file = path.open(f"{mode}b", buffering=0)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append `data`.
@@ -118,22 +116,20 @@ class Stream:
         """
         with _explained(self.path):
             _operation("write", self.path)
-            self._file.write(data)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) or 0 :]
 
     def truncate(self, size: int) -> None:
         """Forget everything after the first `size` bytes. For scratch files that nobody has mapped."""
         with _explained(self.path):
+            _operation("truncate", self.path)
             self._file.seek(size)
             self._file.truncate()
 
     def close(self) -> None:
-        """Hand every byte to the operating system and close.
-
-        Raises:
-            StoreError: the disk refused the bytes that were still in memory.
-        """
-        with _explained(self.path):
-            self._file.close()
+        """Close the file; a second time does nothing."""
+        self._file.close()
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -221,14 +217,19 @@ def sync_tree(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder of scratch files, links not followed. Files are unlinked, never truncated: a mapping may live on."""
-    for folder, folders, files in os.walk(path, topdown=False):
-        for name in files:
-            Path(folder, name).unlink(missing_ok=True)
-        for name in folders:
-            child = Path(folder, name)
-            child.unlink() if child.is_symlink() else child.rmdir()
-    path.rmdir()
+    """Remove a folder of scratch files, links not followed. Files are unlinked, never truncated: a mapping may live on.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    with _explained(path):
+        for folder, folders, files in os.walk(path, topdown=False):
+            for name in files:
+                Path(folder, name).unlink(missing_ok=True)
+            for name in folders:
+                child = Path(folder, name)
+                child.unlink() if child.is_symlink() else child.rmdir()
+        path.rmdir()
 
 
 @contextmanager
@@ -268,6 +269,28 @@ def _acquire(handle: int, path: Path, timeout: float) -> None:
             return
 
 
+def mark_alive(folder: Path) -> int:
+    """Lock a staging folder while the returned descriptor is open; the kernel lets go when the process ends."""
+    with _explained(folder):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def remove_dead(folder: Path) -> bool:
+    """Remove a staging folder unless a living process marked it; whether it was removed."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        remove_tree(folder)
+        return True
+    finally:
+        os.close(handle)
+
+
 def file_system(path: Path) -> str:
     """Type of the file system that holds `path`, such as ext4 or nfs4; empty where /proc does not say."""
     mounts = Path("/proc/self/mountinfo")
@@ -293,6 +316,7 @@ def refuse_network(path: Path) -> None:
     kind = file_system(path)
     if kind in NETWORK_FILE_SYSTEMS and not os.environ.get("MLPDATA_TRUST_LOCKS"):
         raise StoreError(
-            f"expected a local file system, found {kind}. Locks may not hold there; set MLPDATA_TRUST_LOCKS=1 if they do.",
+            f"expected a local file system, found {kind}. Locks may not hold there; "
+            "set MLPDATA_TRUST_LOCKS=1 if they do.",
             path=path,
         )

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mlpdata.digest import finite_or_none
+from mlpdata.elements import SYMBOLS
 from mlpdata.errors import UsageError
 from mlpdata.frames import I64
 from mlpdata.loader.batch import Batch
@@ -139,7 +140,7 @@ def metrics(predictions: Labels, labels: Labels, kinds: ArrayLike) -> dict[str, 
         "all": _errors(predictions, labels, everything),
         "kinds": {str(name): _errors(predictions, labels, kind == name) for name in np.unique(kind)},
         "elements": {
-            str(number): _force_errors(predictions, labels, labels.atomic_numbers == number)
+            SYMBOLS[number]: _force_errors(predictions, labels, labels.atomic_numbers == number)
             for number in np.unique(labels.atomic_numbers).tolist()
         },
     }
@@ -156,9 +157,7 @@ def _errors(predictions: Labels, labels: Labels, which: NDArray[np.bool_]) -> di
 
 def _energy_errors(predictions: Labels, labels: Labels, which: NDArray[np.bool_]) -> Errors:
     """Errors in meV/atom; R2 of energies from which the references and the mean of each composition are taken."""
-    label, prediction = (
-        MEV * ((side.energy - labels.reference) / labels.n_atoms) for side in (labels, predictions)
-    )
+    label, prediction = (MEV * ((side.energy - labels.reference) / labels.n_atoms) for side in (labels, predictions))
     known = which & np.isfinite(label)
     composition = composition_of(labels)[known]
     centred = label[known] - _group_mean(label[known], composition)
@@ -205,7 +204,10 @@ def _stress_errors(predictions: Labels, labels: Labels, which: NDArray[np.bool_]
     label, prediction = (GPA * side.stress[which][:, *upper] for side in (labels, predictions))
     known = np.isfinite(label).all(axis=1)
     error = (prediction - label)[known]
-    return {**_basic(error), "r2": _r2(error, label[known] - label[known].mean(axis=0) if known.any() else label[known])}
+    return {
+        **_basic(error),
+        "r2": _r2(error, label[known] - label[known].mean(axis=0) if known.any() else label[known]),
+    }
 
 
 def _basic(error: F64) -> Errors:

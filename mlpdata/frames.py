@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlpdata.digest import geometry_ids, row_ids
 from mlpdata.errors import InputError, UsageError
+from mlpdata.schema.arrays import exact
 from mlpdata.schema.properties import ATOM, PROPERTIES, REQUIRED
 from mlpdata.units import F64, Conversion, Quantity, as_pint, to_canonical
 
@@ -51,7 +52,10 @@ class Frames:
         row = PROPERTIES.get(name)
         if row is None:
             raise InputError(f"expected a property of the registry, found {name!r}.")
-        array = np.ascontiguousarray(value, dtype=row.dtype)
+        try:
+            array = exact(value, row.dtype)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"expected {name} as {row.dtype}, found something else: {error}.") from error
         length = int(self.atom_start[-1]) if row.level == ATOM else len(self)
         if array.shape != (length, *row.shape):
             raise InputError(f"expected {name} of shape {(length, *row.shape)}, found {array.shape}.")
@@ -150,7 +154,8 @@ class Frames:
 
     def select(self, which: ArrayLike) -> Frames:
         """The configurations at `which` (indices or a mask), in that order."""
-        index = np.arange(len(self))[np.asarray(which)]
+        chosen = np.asarray(which)
+        index = np.arange(len(self))[chosen if chosen.size else chosen.astype(np.int64)]
         atoms = ragged_index(self.atom_start[index], self.n_atoms[index])
         return Frames(
             self.n_atoms[index],
@@ -204,9 +209,10 @@ def _refuse_infinite_and_partial(name: str, array: F64) -> None:
 
 def ragged_index(starts: I64, lengths: I64) -> I64:
     """Indices of several ranges one after the other: starts[0], starts[0] + 1, ..., starts[1], ..."""
-    total = int(lengths.sum())
-    ends = np.cumsum(lengths)
-    return np.repeat(starts - (ends - lengths), lengths) + np.arange(total)
+    ends = lengths.cumsum()
+    index = (starts - ends + lengths).repeat(lengths)
+    index += np.arange(len(index))
+    return index
 
 
 def concatenate(blocks: Sequence[Frames]) -> Frames:

@@ -131,7 +131,11 @@ def frame_json(frames: Frames, index: int) -> dict[str, Any]:
     for name, row in PROPERTIES.items():
         array = one.get(name)
         value = array if row.level == "atom" else array[0]
-        absent = np.isnan(value).any() if array.dtype.kind == "f" else name not in one or value.ndim == 0 and value == row.absent
+        absent = (
+            np.isnan(value).any()
+            if array.dtype.kind == "f"
+            else name not in one or (value.ndim == 0 and value == row.absent)
+        )
         values[name] = None if absent else value.tolist()
     free, sigma0, no_entropy = (values[name] for name in ("energy", "energy_sigma0", "energy_no_entropy"))
     return {**values, "energies": {"free": free, "sigma0": sigma0, "no_entropy": no_entropy}}

@@ -28,7 +28,9 @@ def load_params(path: Path) -> Params:
         return from_user(Params, yaml.safe_load(path.read_text()) or {}, str(path))
     except (yaml.YAMLError, UnicodeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
-        raise UsageError("expected YAML, found something else.", path=path, line=None if line is None else line + 1) from error
+        raise UsageError(
+            "expected YAML, found something else.", path=path, line=None if line is None else line + 1
+        ) from error
 
 
 TEMPLATE = {"dvc.yaml": "dvc.yaml", "params.yaml": "params.yaml", "gitignore": ".gitignore", "README.md": "README.md"}

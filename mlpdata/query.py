@@ -6,7 +6,6 @@ access to files, extensions, settings or the variables of Python.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from mlpdata.errors import NotFound, StoreError, UsageError
+from mlpdata.errors import UsageError
 from mlpdata.schema.noun import from_stored
 from mlpdata.schema.properties import PROPERTIES
 from mlpdata.schema.records import Split
@@ -128,7 +127,9 @@ def atoms_table(snapshot: OpenSnapshot) -> pa.Table:
     for column, name in (("position", "positions"), ("force", "forces")):
         columns[column] = _vectors(mapped.gather(name, rows))
     fields = [
-        pa.field(name, array.type, metadata={"unit": PROPERTIES[f"{name}s"].unit} if name in ("position", "force") else None)
+        pa.field(
+            name, array.type, metadata={"unit": PROPERTIES[f"{name}s"].unit} if name in ("position", "force") else None
+        )
         for name, array in columns.items()
     ]
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
@@ -148,7 +149,9 @@ def ids_of(table: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         UsageError: the result has no column `id` of configuration ids.
     """
     if "id" not in table.column_names or not table.num_rows:
-        raise UsageError("expected a query that gives at least one row with the column id, found none. Try SELECT id FROM configurations.")
+        raise UsageError(
+            "expected a query that gives at least one row with the column id, found none. Try SELECT id FROM configurations."
+        )
     ids = table.column("id").to_pylist()
     if not all(isinstance(one, bytes) and len(one) == 16 for one in ids):
         raise UsageError("expected the column id to hold ids of configurations, found something else.")

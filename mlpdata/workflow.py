@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from mlpdata import durable
 from mlpdata.api import Snapshot, Store, as_ids
@@ -18,7 +19,7 @@ from mlpdata.curate.freeze import OpenView, freeze, open_view, refuse_unstable
 from mlpdata.curate.record import environment, records
 from mlpdata.curate.references import fit_references
 from mlpdata.curate.split import leaks, split
-from mlpdata.errors import CheckFailed, NotFound, UsageError
+from mlpdata.errors import CheckFailed, NotFound
 from mlpdata.frames import I64
 from mlpdata.intake import IngestReport, sync
 from mlpdata.schema.noun import from_stored
@@ -26,9 +27,15 @@ from mlpdata.schema.params import CheckParams, GateParams, MdParams, Params, Spl
 from mlpdata.schema.records import Split, View
 from mlpdata.schema.sidecar import Sidecar
 
+if TYPE_CHECKING:
+    from mlpdata.loader import Loader
+    from mlpdata.training.trainer import Progress as Epochs
+
 Progress = Callable[[int, int, str], None]
 BLOCK = 4096
 """Configurations that are checked at a time."""
+ALONE = "isolated_atom"
+"""A kind without neighbours: it has nothing to teach a model of interactions, and takes no part in the references."""
 
 
 def make_dataset(params: Params, store: Path, progress: Progress | None = None) -> tuple[dict[str, Any], IngestReport]:
@@ -57,42 +64,326 @@ def make_dataset(params: Params, store: Path, progress: Progress | None = None) 
         "n_configurations": record.n_configurations,
         "n_calculations": record.n_calculations,
         "refused": [f"{one.path}: {one.reason}" for one in report.refused],
-        "n_left_out": sum(one.frames or 0 for one in report.left_out),
     }
     return dataset, report
 
 
 def make_record(snapshot: Snapshot) -> tuple[str, dict[str, Any]]:
     """The DFT parameters of every method of a snapshot as YAML, and the software at hand."""
-    return records(snapshot.calculations(), snapshot.sql(
-        "SELECT method_id, formula, count(*) AS configurations FROM configurations GROUP BY ALL ORDER BY ALL"
-    ).to_pylist()), environment()  # fmt: skip
+    systems = snapshot.sql(
+        "SELECT method_id, formula, charge, multiplicity, count(*) AS configurations FROM configurations "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    return records(snapshot.calculations(), systems.to_pylist()), environment()
 
 
 def check_snapshot(snapshot: Snapshot, params: CheckParams) -> dict[str, Any]:
-    """Gates over every configuration, one theory, licenses; `errors` names what must not be trained on or published."""
-    gates = _gates(snapshot, params)
-    calculations = snapshot.calculations()
-    counts = dict(
-        snapshot.sql("SELECT method_id, count(*) AS n FROM configurations GROUP BY 1").to_pandas_free()
-        if False
-        else _pairs(snapshot, "SELECT method_id, count(*) FROM configurations GROUP BY 1")
-    )
+    """Gates over every configuration, one theory, licenses; `errors` names what must not go on."""
+    table = snapshot.opened.table("configurations")
+    gates = _gates(snapshot, table, params)
+    counts = {row["values"]: row["counts"] for row in table["method_id"].value_counts().to_pylist()}
     methods = snapshot.methods()
     theory = one_theory(methods, [counts.get(method.id, 0) for method in methods])
-    licenses = {one.license for one in calculations}
-    verdicts = {str(name or "unknown"): verdict(name, params.purpose)._asdict() for name in sorted(licenses, key=str)}
-    errors = [finding.message for finding in theory if finding.level == "error" and params.one_theory]
-    errors += [f"license {name}: {one['reason']}" for name, one in verdicts.items() if one["allowed"] == "no"]
-    errors += [f"{f.n_caught} configurations: {f.reason}" for f in gates.findings if f.severity == "reject" and f.n_caught]
+    names = sorted({one.license for one in snapshot.calculations()}, key=str)
+    verdicts = {name or "unknown": verdict(name, params.purpose) for name in names}
     return {
-        "errors": errors,
-        "gates": [
-            {"gate": f.gate, "severity": f.severity, "applied": f.applied, "caught": f.n_caught, "worst": f.worst, "reason": f.reason}
-            for f in gates.findings
+        "errors": [
+            *(found.message for found in theory if found.level == "error" and params.one_theory),
+            *(f"license {name}: {one.reason}" for name, one in verdicts.items() if one.allowed == "no"),
+            *(f"{one.n_caught} configurations: {one.reason}" for one in gates.findings if _is_error(one)),
         ],
-        "theory": [finding._asdict() for finding in theory],
-        "licenses": verdicts,
+        "gates": [
+            {"gate": one.gate, "severity": one.severity, "applied": one.applied, "caught": one.n_caught,
+             "worst": one.worst, "reason": one.reason}
+            for one in gates.findings
+        ],
+        "theory": [found._asdict() for found in theory],
         "purpose": params.purpose,
-        "composition": composition(snapshot.opened.table("configurations")),
+        "licenses": {name: one._asdict() for name, one in verdicts.items()},
+        "composition": composition(table),
     }  # fmt: skip
+
+
+def _is_error(finding: Any) -> bool:
+    return bool(finding.severity == "reject" and finding.n_caught)
+
+
+def _gates(snapshot: Snapshot, table: pa.Table, params: CheckParams) -> GateReport:
+    """All gates over all configurations, block by block of what shares the meaning of its labels."""
+    rows = table["global_row"].to_numpy()
+    meaning = list(zip(table["forces_are"].to_pylist(), table["energy_kind"].to_pylist(), strict=True))
+    distinct = {pair: number for number, pair in enumerate(dict.fromkeys(meaning))}
+    number = np.array([distinct[pair] for pair in meaning])
+    reports = []
+    for (forces_are, energy_kind), index in distinct.items():
+        chosen = np.sort(rows[number == index])
+        for start in range(0, len(chosen), BLOCK):
+            frames = snapshot.opened.mapped.frames(chosen[start : start + BLOCK])
+            reports.append(run_gates(frames, params, forces_are, energy_kind))
+    return joined(reports)
+
+
+def raise_on_errors(found: dict[str, Any]) -> None:
+    """End where `check_snapshot` found errors.
+
+    Raises:
+        CheckFailed: names the first error and counts them.
+    """
+    if found["errors"]:
+        raise CheckFailed(f"{len(found['errors'])} checks failed; the first: {found['errors'][0]}")
+
+
+def make_split(snapshot: Snapshot, params: SplitParams, parent: Split | None = None) -> Split:
+    """Divide what the parameters select, by whole groups, and make sure that nothing leaks.
+
+    Raises:
+        UsageError: a query without one answer or without ids, or parts that cannot be.
+        CheckFailed: the split leaks.
+    """
+    table = selected(snapshot, params.select)
+    divided = split(table, params, snapshot.content, parent)
+    found = leaks(table, divided)
+    if found.groups or found.geometries:
+        raise CheckFailed(
+            f"expected no leak, found {found.groups} groups and {found.geometries} geometries in two parts."
+        )
+    return divided
+
+
+def selected(snapshot: Snapshot, query: str) -> pa.Table:
+    """The rows of the configurations table whose ids a query names, each id once.
+
+    Raises:
+        UsageError: a query without one answer, or without ids.
+    """
+    refuse_unstable(query)
+    rows = snapshot.opened.rows(as_ids(snapshot.sql(query)))
+    table = snapshot.opened.table("configurations")
+    return table.take(pa.array(_positions(table, np.unique(rows))))
+
+
+def _positions(table: pa.Table, rows: I64) -> I64:
+    """Where in the table each global row stands."""
+    stored = table["global_row"].to_numpy()
+    order = np.argsort(stored)
+    found: I64 = order[np.searchsorted(stored, rows, sorter=order)]
+    return found
+
+
+def read_split(path: Path) -> Split:
+    """A split that was written as JSON.
+
+    Raises:
+        NotFound: no such file.
+        CorruptError: it is no split.
+    """
+    if not path.is_file():
+        raise NotFound("expected a split, found none. Make it by `mlpdata split`.", path=path)
+    return from_stored(Split, path.read_bytes(), str(path))
+
+
+def make_view(snapshot: Snapshot, divided: Split, out: Path) -> View:
+    """Freeze the parts of a split.
+
+    Raises:
+        NotFound: the split names configurations that the snapshot does not show.
+    """
+    parts = {name: snapshot.opened.rows(as_ids(list(ids))) for name, ids in divided.parts.items()}
+    query = str(divided.recipe.get("select", ""))
+    return _freeze(snapshot, parts, out, divided.id, query)
+
+
+def freeze_query(snapshot: Snapshot, query: str, out: Path) -> View:
+    """Freeze what a query selects, as the one part `all`.
+
+    Raises:
+        UsageError: a query without one answer, or without ids.
+    """
+    refuse_unstable(query)
+    return _freeze(snapshot, {"all": snapshot.opened.rows(as_ids(snapshot.sql(query)))}, out, None, query)
+
+
+def _freeze(snapshot: Snapshot, parts: dict[str, I64], out: Path, split_id: str | None, query: str) -> View:
+    mapped = snapshot.opened.mapped
+    table = snapshot.opened.table("configurations", ["global_row", "id", "kind", "group"])
+    rows = table["global_row"].to_numpy()
+    ids = np.zeros((mapped.n_configurations, 16), np.uint8)
+    ids[rows] = np.frombuffer(b"".join(table["id"].to_pylist()), np.uint8).reshape(-1, 16)
+    texts = {}
+    for name in ("kind", "group"):
+        texts[name] = np.full(mapped.n_configurations, "", object)
+        texts[name][rows] = table[name].to_pylist()
+    return freeze(
+        mapped, ids, parts, out,
+        content=snapshot.content, kinds=texts["kind"], groups=texts["group"], split_id=split_id, query=query,
+    )  # fmt: skip
+
+
+def train_view(
+    view: Path, params: TrainParams, out: Path, progress: Epochs | None = None, *, resume: bool = False
+) -> dict[str, Any]:
+    """Fit the model to the part `train` of a view, choosing its weights by the part `valid`.
+
+    Raises:
+        NotFound: no view, or one without these parts.
+    """
+    from mlpdata.training.trainer import train  # noqa: PLC0415  loads torch
+
+    opened = open_view(view)
+    rows = opened.rows("train")
+    learned = rows[opened.kinds[rows] != ALONE]
+    mapped = opened.mapped
+    references = fit_references(
+        mapped.gather("atomic_numbers", learned), mapped.n_atoms[learned], mapped.gather("energy", learned)
+    )
+    provenance = {
+        "content": opened.record.content,
+        "view": opened.record.id,
+        "split": opened.record.split,
+        "n_train": len(learned),
+        "n_valid": len(opened.rows("valid")),
+    }
+    loaders = (_loader(opened, learned, params, shuffle=True), _loader(opened, opened.rows("valid"), params))
+    result = train(*loaders, params, references, out, provenance, progress, resume)
+    return {
+        "id": result.id,
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "valid_loss": result.valid_loss,
+        "seconds": result.seconds,
+        "references": {str(number): energy for number, energy in references.items()},
+        **provenance,
+        "history": result.history,
+    }
+
+
+def _loader(opened: OpenView, rows: I64, params: TrainParams, *, shuffle: bool = False) -> Loader:
+    from mlpdata.loader import Loader  # noqa: PLC0415  loads torch
+
+    return Loader(
+        opened.mapped, rows, params.batch_size, params.model.cutoff, seed=params.seed, shuffle=shuffle,
+        threads=1 if shuffle else 0,
+    )  # fmt: skip
+
+
+def model_file(model: Path) -> Path:
+    """The checkpoint in the folder of a model.
+
+    Raises:
+        NotFound: no model there.
+    """
+    path = model / "best.safetensors" if model.is_dir() else model
+    if not path.is_file():
+        raise NotFound("expected a model, found none. Make it by `mlpdata train`.", path=model)
+    return path
+
+
+def evaluate_checkpoint(
+    model: Path, view: Path, targets: GateParams, part: str = "test"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Errors of a model on a part of a view, with what misses its target; and the predictions for parity plots.
+
+    Raises:
+        NotFound: no model, view or part.
+        UsageError: an element that the model was not trained on.
+    """
+    from mlpdata.evaluate import gate, metrics, predict  # noqa: PLC0415  loads torch
+    from mlpdata.training import checkpoint  # noqa: PLC0415
+
+    path = model_file(model)
+    name, record, _ = checkpoint.read(path)
+    opened = open_view(view)
+    predicted, labels = predict(checkpoint.load(path), _loader(opened, opened.rows(part), record.params))
+    kinds = opened.kinds[labels.rows]
+    measured = metrics(predicted, labels, kinds)
+    n_atoms = labels.n_atoms
+    parity = {
+        "kinds": kinds.tolist(),
+        "n_atoms": n_atoms.tolist(),
+        "energy": [((side.energy - labels.reference) / n_atoms).tolist() for side in (labels, predicted)],
+        "forces": [side.forces.tolist() for side in (labels, predicted)],
+    }
+    answer = {"model": name, "view": opened.record.id, "part": part, "failures": gate(measured, targets), **measured}
+    return answer, parity
+
+
+ERROR_COLUMNS = ("kind", "configurations", "energy MAE [meV/atom]", "RMSE", "R2", "force MAE [meV/angstrom]", "RMSE",
+                 "R2", "stress MAE [GPa]")  # fmt: skip
+
+
+def error_rows(metrics: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """The table of errors: a row for all, then a row a kind."""
+    rows = []
+    for name, errors in (("all", metrics["all"]), *metrics["kinds"].items()):
+        energy, forces, stress = (errors[label] for label in ("energy", "forces", "stress"))
+        numbers = (
+            *(energy[key] for key in ("mae", "rmse", "r2")),
+            *(forces[key] for key in ("mae", "rmse", "r2")),
+            stress["mae"],
+        )
+        rows.append((name, errors["n_configurations"], *(None if one is None else round(one, 3) for one in numbers)))
+    return ERROR_COLUMNS, rows
+
+
+def run_dynamics(
+    model: Path, snapshot: Snapshot, params: MdParams, out: Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Run molecular dynamics from each temperature; `failures` names what drifted or broke.
+
+    Raises:
+        NotFound: no model.
+        UsageError: the query for the starting configuration has no one answer.
+    """
+    from mlpdata.dynamics import trajectory  # noqa: PLC0415  loads torch and ase
+    from mlpdata.dynamics.calculator import MlpCalculator  # noqa: PLC0415
+    from mlpdata.dynamics.md import run_md  # noqa: PLC0415
+
+    refuse_unstable(params.start)
+    start = as_ids(snapshot.sql(params.start))[:1]
+    atoms = snapshot.read(start).to_ase()[0]
+    calculator = MlpCalculator(model_file(model), device=params.device)
+    if out.exists():
+        durable.remove_tree(out)
+    runs, failures = [], []
+    for number, temperature in enumerate(params.temperatures):
+        label = f"{temperature:g}K"
+        told = progress and _told(progress, number, len(params.temperatures), label)
+        run = run_md(atoms, calculator, params, temperature, seed=params.seed + number, progress=told)
+        trajectory.write(out / label, run)
+        summary = run.summary()
+        runs.append({"label": label, **summary})
+        failures += _md_failures(label, summary, params)
+    return {"start": start.tobytes().hex(), "content": snapshot.content, "failures": failures, "runs": runs}
+
+
+def _told(progress: Progress, number: int, runs: int, label: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(number * total + done, runs * total, label)
+
+
+def _md_failures(label: str, summary: dict[str, Any], params: MdParams) -> list[str]:
+    failures = [] if summary["failure"] is None else [f"{label}: {summary['failure']}"]
+    drift = summary["drift"]
+    if drift is not None and abs(drift["value"]) > params.max_drift:
+        failures.append(
+            f"{label}: expected a drift below {params.max_drift:g} meV/atom/ps, found {drift['value']:.3f} "
+            f"+- {drift['error']:.3f}. Halve the time step, or train longer."
+        )
+    return failures
+
+
+DYNAMICS_COLUMNS = ("run", "ensemble", "length [ps]", "step [fs]", "temperature [K]", "drift [meV/atom/ps]", "outcome")
+
+
+def dynamics_rows(summary: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """The table of molecular dynamics: a row a run."""
+    return DYNAMICS_COLUMNS, [
+        (run["label"], run["ensemble"], round(run["duration"], 3), run["timestep"], _with_error(run["temperature"], 0),
+         _with_error(run["drift"], 4), run["failure"] or "to the end")
+        for run in summary["runs"]
+    ]  # fmt: skip
+
+
+def _with_error(estimate: dict[str, float] | None, decimals: int) -> str | None:
+    if estimate is None:
+        return None
+    return f"{estimate['value']:.{decimals}f} +- {estimate['error']:.{decimals}f}"

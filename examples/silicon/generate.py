@@ -117,7 +117,8 @@ def equilibrium() -> Iterator[Job]:
         free_cell = i >= 9
         atoms = strained(CUBIC, random_strain(rng, 0.01 if free_cell else 0.02))
         atoms = rattled(atoms, rng, rng.uniform(0.05, 0.10))
-        text = pw_input(atoms, K_CUBIC, "vc-relax" if free_cell else "relax", control="nstep = 15")
+        steps = 15 if i in {0, 9} else 5  # one of each is followed to its end
+        text = pw_input(atoms, K_CUBIC, "vc-relax" if free_cell else "relax", control=f"nstep = {steps}")
         yield Job(f"equilibrium/{'vcrelax' if free_cell else 'relax'}{i:02d}", text)
 
 
@@ -168,7 +169,7 @@ def vacancy_ends(neighbour: int) -> tuple[Atoms, Array]:
 def reaction_path() -> Iterator[Job]:
     """A neighbour jumps into a vacancy: straight lines between relaxed ends in different surroundings."""
     neighbours = np.argsort(SUPERCELL.get_distances(0, range(16), mic=True), kind="stable")[1:5]
-    for path in range(11):
+    for path in range(10):
         rng = rng_of("reaction_path", path)
         start, end = vacancy_ends(int(neighbours[path % 4]))
         change = end - start.positions
@@ -212,7 +213,7 @@ def slab(facet: str) -> Atoms:
 
 
 def defect() -> Iterator[Job]:
-    """Vacancies in the supercell and bare surfaces, rattled; some relaxed for a few steps."""
+    """Rattled vacancies, relaxed for a few steps, and rattled bare surfaces."""
     for i in range(13):
         rng = rng_of("defect", i)
         # The first is the start of the reaction paths: unstrained, and nearly symmetric.
@@ -220,13 +221,12 @@ def defect() -> Iterator[Job]:
         atoms = rattled(atoms, rng, rng.uniform(0.03, 0.12) if i else 0.02)
         text = pw_input(atoms, K_SUPERCELL, "relax", control=f"nstep = {3 if i else 10}")
         yield Job(f"defect/vacancy{i:02d}", text)
-    for i, facet in enumerate(["100", "111", "110"] * 5):
+    for i, facet in enumerate(["100", "111", "110"] * 4):
         rng = rng_of("defect", 100 + i)
         in_plane = random_strain(rng, 0.02) * np.outer([1, 1, 0], [1, 1, 0])
         atoms = rattled(strained(slab(facet), in_plane), rng, rng.uniform(0.02, 0.10))
         kpoints = f"automatic\n{K_SLAB[facet]} 1 1 1 0\n"
-        task, control = ("scf", "") if i < 6 else ("relax", "nstep = 3")
-        yield Job(f"defect/surface{facet}_{i:02d}", pw_input(atoms, kpoints, task, control=control))
+        yield Job(f"defect/surface{facet}_{i:02d}", pw_input(atoms, kpoints))
 
 
 def isolated_atom() -> Iterator[Job]:

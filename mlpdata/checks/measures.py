@@ -24,6 +24,9 @@ Mask = NDArray[np.bool_]
 MIN_CELL = 1e-4
 """Smallest volume of a periodic cell whose edges are scaled to length one; flatter ones have no neighbours."""
 
+UNKNOWN_RADIUS = 1.7
+"""Covalent radius of the elements past curium, which nobody measured [angstrom]."""
+
 
 class Facts(NamedTuple):
     """What a run says of all its frames."""
@@ -101,7 +104,7 @@ def cell_volume(frames: Frames, _: Facts) -> F64:
     length = np.linalg.norm(vectors, axis=2, keepdims=True)
     unit = vectors / np.where(length > 0, length, 1.0)
     gram = unit @ unit.transpose(0, 2, 1) + np.eye(3) * ~axes[:, :, None]
-    return _where(axes.any(axis=1), np.sqrt(np.maximum(np.linalg.det(gram), 0.0)))
+    return _where(np.any(axes, axis=1), np.sqrt(np.maximum(np.linalg.det(gram), 0.0)))
 
 
 def closest_pair(frames: Frames, facts: Facts) -> F64:
@@ -109,7 +112,7 @@ def closest_pair(frames: Frames, facts: Facts) -> F64:
     value = np.full(len(frames), np.nan)
     searched = np.flatnonzero(~(cell_volume(frames, facts) < MIN_CELL))
     block = frames.select(searched)
-    radii = COVALENT_RADII[block.atomic_numbers]
+    radii = np.nan_to_num(COVALENT_RADII, nan=UNKNOWN_RADIUS)[block.atomic_numbers]
     if not len(radii):
         return value
     cutoff = facts.params.min_distance * 2 * float(radii.max())

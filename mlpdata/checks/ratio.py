@@ -66,7 +66,9 @@ def units_by_ratio(frames: Frames) -> UnitRatio:
     Raises:
         UsageError: the configurations are not of the same atoms.
     """
-    if len(frames) and ((frames.n_atoms != frames.n_atoms[0]).any() or _species_change(frames)):
+    if len(frames) <= MIN_STEPS:
+        return UnitRatio(float("nan"), float("nan"), 0, None)
+    if (frames.n_atoms != frames.n_atoms[0]).any() or _species_change(frames):
         raise UsageError("expected the frames of one trajectory, found different atoms.")
     work, moved = _work(frames)
     change = np.diff(frames.energy)

@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 
-COMMAND_LINE = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+COMMAND_LINE: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """What a wrong command line raises; typer has carried a click of its own since 0.26 and does not name this class."""
 
 
@@ -52,7 +52,7 @@ def reported(run: Callable[[], Any]) -> int:
     except MlpdataError as error:
         return _say(str(error), error.exit_code)
     except COMMAND_LINE as error:
-        return _say(f"{error.format_message()} See mlpdata --help.", 2)  # type: ignore[attr-defined]
+        return _say(f"{error.format_message()} See mlpdata --help.", 2)
     except (typer.Abort, KeyboardInterrupt):
         return _say("interrupted; nothing half done was kept.", 130)
     except BrokenPipeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +15,9 @@ from mlpdata.errors import NotFound, UsageError
 
 @app.command()
 def show(
-    id: Annotated[str | None, typer.Argument(help="Id of a configuration or the start of one; none: the snapshot.")] = None,  # noqa: A002
+    id: Annotated[
+        str | None, typer.Argument(help="Id of a configuration or the start of one; none: the snapshot.")
+    ] = None,
     store: StoreOption = STORE,
     at: AtOption = None,
     json: JsonOption = False,
@@ -66,7 +67,9 @@ def configuration(snapshot: Any, prefix: str) -> dict[str, Any]:
     )
     rows = table.to_pylist()
     if not rows:
-        raise NotFound(f"expected a configuration whose id starts with {prefix}, found none. Try: mlpdata sql \"SELECT hex(id) FROM configurations\".")
+        raise NotFound(
+            f'expected a configuration whose id starts with {prefix}, found none. Try: mlpdata sql "SELECT hex(id) FROM configurations".'
+        )
     if len({row["id"] for row in rows}) > 1:
         raise UsageError(f"expected one configuration whose id starts with {prefix}, found several. Give more digits.")
     row = rows[0]
@@ -116,7 +119,9 @@ def sql(
 
 def prompt(snapshot: Any, form: str) -> None:
     """Read statements until the end of input, answer each."""
-    say(f"{snapshot!r}\nOne SELECT at a time, ended by ';'. Views: configurations, calculations, methods, sources, splits, atoms.")
+    say(
+        f"{snapshot!r}\nOne SELECT at a time, ended by ';'. Views: configurations, calculations, methods, sources, splits, atoms."
+    )
     statement = ""
     while True:
         try:
@@ -145,7 +150,10 @@ def log(store: StoreOption = STORE, json: JsonOption = False) -> None:
         for one in records:
             say_json({"id": one.id, **one.as_json()})
         return
-    rows = [(one.id[:12], one.time, one.n_configurations, one.n_calculations, one.content[:12], one.message) for one in records]
+    rows = [
+        (one.id[:12], one.time, one.n_configurations, one.n_calculations, one.content[:12], one.message)
+        for one in records
+    ]
     say_rows(("snapshot", "time", "configurations", "calculations", "content", "message"), rows)
 
 
@@ -164,5 +172,8 @@ def verify(
     else:
         for fault in report.faults:
             say(f"{fault.path}: {fault.what}")
-        say(f"{report.n_files} files, {report.n_bytes} bytes: " + (f"{len(report.faults)} faults" if report.faults else "no fault"))
+        say(
+            f"{report.n_files} files, {report.n_bytes} bytes: "
+            + (f"{len(report.faults)} faults" if report.faults else "no fault")
+        )
     return 5 if report.faults else 0

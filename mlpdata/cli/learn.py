@@ -130,7 +130,9 @@ def train(
     if json:
         say_json(summary)
     else:
-        say(f"{out}: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best {summary['best_epoch']}; model {summary['id'][:12]}")
+        say(
+            f"{out}: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best {summary['best_epoch']}; model {summary['id'][:12]}"
+        )
 
 
 @app.command()

@@ -37,7 +37,11 @@ def init(
             continue
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
         said = (done.stderr or done.stdout).strip().splitlines()
-        say(f"{program} set up." if done.returncode == 0 else f"{program} refused: {said[-1] if said else 'no reason given'}")
+        say(
+            f"{program} set up."
+            if done.returncode == 0
+            else f"{program} refused: {said[-1] if said else 'no reason given'}"
+        )
     say(f"Next: copy outputs into {folder / 'raw'}, state their license in params.yaml, run `dvc repro`.")
 
 
@@ -57,7 +61,7 @@ def doctor(store: StoreOption = STORE, json: JsonOption = False) -> int:
             rows.append((package, importlib.metadata.version(package), ""))
         except importlib.metadata.PackageNotFoundError:
             rows.append((package, "missing", f"pip install 'mlpdata[{extra}]'" if extra else "pip install mlpdata"))
-    rows.append(("git", shutil.which("git") and "found" or "missing", ""))
+    rows.append(("git", (shutil.which("git") and "found") or "missing", ""))
     rows.append(("device", _device(), ""))
     state, code = _store_state(store)
     rows.append(("store", state, ""))

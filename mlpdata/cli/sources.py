@@ -24,7 +24,7 @@ SHOWN = 20
 def ingest(
     paths: Annotated[list[str], typer.Argument(help="Files, folders or patterns such as 'runs/*/OUTCAR'.")],
     store: StoreOption = STORE,
-    license: Annotated[str | None, typer.Option(help="SPDX expression, such as CC-BY-4.0.")] = None,  # noqa: A002
+    license: Annotated[str | None, typer.Option(help="SPDX expression, such as CC-BY-4.0.")] = None,
     citation: Annotated[str | None, typer.Option(help="How to cite the data.")] = None,
     kind: Annotated[str | None, typer.Option(help="What the configurations are there for: aimd, defect, ...")] = None,
     temperature: Annotated[str | None, typer.Option(help="Set point of the thermostat, such as 300K.")] = None,
@@ -200,7 +200,9 @@ def summarise(report: IngestReport) -> None:
     if report.not_outputs:
         say(f"{report.not_outputs} files are no outputs of a known code and were passed over.")
     if report.unknown_license:
-        warn(f"{report.unknown_license} calculations have an unknown license, which blocks publishing; state it by --license.")
+        warn(
+            f"{report.unknown_license} calculations have an unknown license, which blocks publishing; state it by --license."
+        )
     if report.snapshot:
         say(f"The store shows {report.n_configurations} configurations, snapshot {report.snapshot[:12]}.")
 

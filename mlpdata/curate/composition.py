@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,6 @@ def _windows(energy: NDArray[Any], formula: NDArray[Any]) -> dict[str, int]:
     number, _ = np.histogram(values[known] - lowest[index], WINDOWS)
     labels = [
         f"{low:g} to {high:g} eV/atom" if np.isfinite(high) else f"above {low:g} eV/atom"
-        for low, high in zip(WINDOWS, WINDOWS[1:], strict=False)
+        for low, high in pairwise(WINDOWS)
     ]
     return dict(zip(labels, number.tolist(), strict=True))

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlpdata import durable
 from mlpdata.digest import canonical_json, sha256_json
-from mlpdata.errors import CorruptError, NewerSchema, NotFound, UsageError
+from mlpdata.errors import CorruptError, NewerSchema, NotFound, StoreError, UsageError
 from mlpdata.frames import MAX_ATOMS_PER_BLOCK, Frames
 from mlpdata.schema.noun import SCHEMA_VERSION, Noun, from_stored
 from mlpdata.schema.properties import PROPERTIES
@@ -172,11 +172,14 @@ def open_view(path: Path) -> OpenView:
     text = record_file.read_bytes()
     _refuse_newer(text, record_file)
     view = from_stored(View, text, str(record_file))
-    manifest = from_stored(ViewManifest, _stored(path / "manifest.json"), str(path / "manifest.json"))
+    manifest_file = path / "manifest.json"
+    if not manifest_file.is_file():
+        raise CorruptError("expected a file of the view, found none. Freeze it again.", path=manifest_file)
+    manifest = from_stored(ViewManifest, manifest_file.read_bytes(), str(manifest_file))
     if view.ids != _digest(manifest.arrays, manifest.files):
         raise CorruptError("expected the files that view.json names, found others. Freeze it again.", path=path)
     for name, file in manifest.files.items():
-        if file_record(path / name) != file:
+        if not (path / name).is_file() or file_record(path / name) != file:
             raise CorruptError("expected the bytes that were written, found others. Freeze it again.", path=path / name)
     side = pq.read_table(path / "rows.parquet")
     return OpenView(
@@ -194,12 +197,6 @@ def _refuse_newer(text: bytes, path: Path) -> None:
         raise NewerSchema(
             f"expected a view of schema {SCHEMA_VERSION}, found {int(version[1])}. Update mlpdata.", path=path
         )
-
-
-def _stored(path: Path) -> bytes:
-    if not path.is_file():
-        raise CorruptError("expected a file of the view, found none. Freeze it again.", path=path)
-    return path.read_bytes()
 
 
 def _shuffled(ids: Ids, rows: I64, seed: int) -> I64:
@@ -258,16 +255,20 @@ def _fresh(folder: Path) -> Path:
 
 
 def _put(staging: Path, out: Path) -> None:
-    """Put the finished folder in its place; an older one steps aside first and is removed last."""
-    if not out.exists():
-        durable.rename(staging, out)
-        return
+    """Put the finished folder in its place; an older one steps aside first, is removed last, and returns on failure."""
     aside = out.with_name(out.name + ".old.tmp")
     if aside.exists():
         durable.remove_tree(aside)
-    durable.rename(out, aside)
-    durable.rename(staging, out)
-    durable.remove_tree(aside)
+    if out.exists():
+        durable.rename(out, aside)
+    try:
+        durable.rename(staging, out)
+    except StoreError:
+        if aside.exists() and not out.exists():
+            durable.rename(aside, out)
+        raise
+    if aside.exists():
+        durable.remove_tree(aside)
 
 
 _TOKEN = re.compile(

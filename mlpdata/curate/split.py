@@ -58,7 +58,12 @@ def split(table: Table, params: SplitParams, content: str, parent: Split | None 
     if parent is not None:
         _extend(rows, part)
     _deal(rows, part, strata, params)
-    notes = [*_link_notes(rows), *_target_notes(part, params), *_presence_notes(rows, part, strata, parts)]
+    notes = [
+        *_link_notes(rows),
+        *_gone_notes(rows, parent),
+        *_target_notes(part, params),
+        *_presence_notes(rows, part, strata, parts),
+    ]
     return Split(
         content=content,
         recipe=params.as_json(),
@@ -215,6 +220,13 @@ def _link_notes(rows: Links) -> list[str]:
     if not bound:
         return []
     return [f"identical geometries link {len(linked)} groups into {len(linked) - bound}; linked groups stay together"]
+
+
+def _gone_notes(rows: Links, parent: Split | None) -> list[str]:
+    """Configurations of the parent that the table no longer has."""
+    known = set() if parent is None else {one for ids in parent.parts.values() for one in ids}
+    gone = len(known - set(rows.ids.tolist()))
+    return [f"{gone} configurations of the parent are gone"] if gone else []
 
 
 def _target_notes(part: I64, params: SplitParams) -> list[str]:

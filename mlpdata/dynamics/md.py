@@ -11,7 +11,6 @@ from ase import units as ase_units
 from ase.calculators.calculator import Calculator
 from ase.constraints import FixCom
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 
 from mlpdata.dynamics.trajectory import Trajectory
@@ -92,11 +91,12 @@ def run_md(
 
 
 def _at_start(atoms: ase.Atoms, calculator: Calculator, temperature: float, rng: np.random.Generator) -> ase.Atoms:
-    """A copy without constraints or labels, its atoms in thermal motion."""
+    """A copy without constraints or labels; velocities follow Maxwell and Boltzmann, the centre of mass rests."""
     moving = ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     moving.calc = calculator
-    MaxwellBoltzmannDistribution(moving, temperature_K=temperature, rng=rng)
-    Stationary(moving)
+    masses = moving.get_masses()[:, None]
+    momenta = rng.standard_normal((len(moving), 3)) * np.sqrt(masses)
+    moving.set_momenta(momenta - momenta.sum(axis=0) * masses / masses.sum())
     _scale(moving, temperature)
     return moving
 

@@ -49,8 +49,10 @@ class Watch:
 
     def fault(self, atoms: ase.Atoms) -> str | None:
         """What is wrong with `atoms` one step later; None if nothing is."""
+        if not np.isfinite(atoms.get_potential_energy()):
+            return "the potential energy is not finite"
         now = kinetic_temperature(atoms)
-        if not (np.isfinite(atoms.get_potential_energy()) and now < self._too_hot):
+        if not now < self._too_hot:
             return f"the kinetic temperature is {now:.4g} K, {EXPLODED:g} times the set point or more"
         self._lengths += self._bond_lengths(atoms.positions)
         self._seen += 1

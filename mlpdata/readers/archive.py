@@ -217,14 +217,16 @@ def _expanded(path: Path, pieces: Iterator[bytes], stored: int, limits: Limits) 
     bound = min(limits.expanded_bytes, max(IN_MEMORY, limits.ratio * stored))
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as out:
         total, cut = 0, False
-        try:
-            for piece in pieces:
-                total += len(piece)
-                if total > bound:
-                    break
-                out.write(piece)
-        except _DAMAGED:
-            cut = True
+        while total <= bound:
+            try:
+                piece = next(pieces, None)
+            except _DAMAGED:
+                cut = True
+                break
+            if piece is None:
+                break
+            total += len(piece)
+            out.write(piece)
         if total > bound:
             raise LimitExceeded(
                 f"expected at most {bound} bytes after decompression, found more. "

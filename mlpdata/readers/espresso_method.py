@@ -1,62 +1,19 @@
-"""What the two readers of pw.x share: names of elements, functionals, smearings and dispersion corrections.
+"""The Method of a run of pw.x, from the text before its first SCF iteration or from its XML file.
 
-`from_header` works out the Method from the text that pw.x prints before its first SCF iteration. The form of the lines
-is fixed by PW/src/summary.f90; where a version does not print something it stays unknown.
+The form of the lines is fixed by PW/src/summary.f90, that of the elements by https://www.quantum-espresso.org/ns/qes/.
+What a version does not print stays unknown.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
-from mlpdata.errors import ParseError
+from mlpdata.readers.espresso_names import dispersion_of, functional, smearing
 from mlpdata.readers.text import number
+from mlpdata.readers.xml import Element, text
 from mlpdata.schema.method import Convergence, Hubbard, Kpoints, Method, Pseudopotential, Smearing
 from mlpdata.units import scalar
 
-_SYMBOLS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
-    "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu "
-    "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr "
-    "Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
-).split()
-_NUMBER = {symbol: index for index, symbol in enumerate(_SYMBOLS, 1)}
-
-_FUNCTIONALS = {
-    "SLA PW PBX PBC": "PBE",
-    "SLA PW PBE PBE": "PBE",
-    "SLA PW PSX PSC": "PBEsol",
-    "PBESOL": "PBEsol",
-    "SLA PW REVX PBC": "revPBE",
-    "SLA PW RPB PBC": "revPBE",
-    "REVPBE": "revPBE",
-    "SLA PW GGX GGC": "PW91",
-    "SLA PZ NOGX NOGC": "LDA",
-    "PZ": "LDA",
-    "SLA PW NOGX NOGC": "LDA-PW",
-    "PW": "LDA-PW",
-    "SLA LYP B88 BLYP": "BLYP",
-    "SLA PZ B88 P86": "BP86",
-    "BP": "BP86",
-    "HSE": "HSE06",
-    "GAUP": "GauPBE",
-    "GAUPBE": "GauPBE",
-    "VDW-DF": "vdW-DF",
-    "VDW-DF2": "vdW-DF2",
-    "VDW-DF-CX": "vdW-DF-cx",
-    "RVV10": "rVV10",
-}
-_NONLOCAL = {"vdW-DF": "vdW-DF", "vdW-DF2": "vdW-DF2", "vdW-DF-cx": "vdW-DF-cx", "rVV10": "rVV10"}
-_SMEARINGS = {
-    "gauss": "gaussian",
-    "marzari-vanderbilt": "marzari-vanderbilt",
-    "cold": "marzari-vanderbilt",
-    "mv": "marzari-vanderbilt",
-    "methfessel-paxton": "methfessel-paxton",
-    "mp": "methfessel-paxton",
-    "fermi-dirac": "fermi-dirac",
-    "fd": "fermi-dirac",
-}
 _DISPERSIONS = (
     (rb"Parameters for DFT-D3 Dispersion Correction|DFT-D3 Dispersion", "D3"),
     (rb"Parameters for Dispersion|DFT-D Dispersion", "D2"),
@@ -64,60 +21,8 @@ _DISPERSIONS = (
     (rb"TS-vdW|Tkatchenko-Scheffler", "TS"),
     (rb"XDM dispersion|Exchange-hole dipole", "XDM"),
 )
-
-
-def atomic_number(kind: str) -> int:
-    """Z of a kind of atom; what pw.x allows after the symbol is dropped: Fe1, Fe_a, C-h (pitfall Q7).
-
-    Raises:
-        ParseError: no element begins the name.
-    """
-    letters = re.match(r"[A-Za-z]{0,2}", kind)
-    name = letters[0].capitalize() if letters else ""
-    z = _NUMBER.get(name) or _NUMBER.get(name[:1])
-    if z is None:
-        raise ParseError(f"expected the name of a kind to begin with a chemical symbol, found {kind!r}.")
-    return z
-
-
-class Species(NamedTuple):
-    """One kind of atom."""
-
-    atomic_number: int
-    valence: float
-    """Electrons of its pseudopotential."""
-
-
-def species_of(table: bytes) -> dict[bytes, Species]:
-    """Kinds by name, from the rows below `atomic species   valence    mass     pseudopotential`.
-
-    The pseudopotential names the element where it can, since a kind may be called anything (pitfall Q7).
-    """
-    found = {}
-    for row in table.splitlines():
-        kind, valence, _, symbol = row.replace(b"(", b" ").split()[:4]
-        name = symbol.decode("latin-1").capitalize()
-        z = _NUMBER.get(name) or atomic_number(kind.decode("latin-1"))
-        found[kind] = Species(z, number(valence))
-    return found
-
-
-def functional(printed: str) -> str | None:
-    """Canonical name of a functional as pw.x prints it; a name that is not in the table is kept."""
-    words = " ".join(printed.upper().split())
-    return _FUNCTIONALS.get(words, words) or None
-
-
-def dispersion_of(name: str | None) -> str | None:
-    """The dispersion that is part of a functional with a non-local correlation."""
-    return _NONLOCAL.get(name or "")
-
-
-def smearing(name: str, width: float, unit: str) -> Smearing:
-    """A smearing by any of the names that pw.x gives it."""
-    key = name.strip().lower()
-    method = next((full for short, full in _SMEARINGS.items() if key.startswith(short)), key)
-    return Smearing(method=method, width=scalar(width, unit, "energy"))
+_XML_DISPERSIONS = {"dft-d": "D2", "grimme-d2": "D2", "ts": "TS", "xdm": "XDM", "mbd": "MBD"}
+_D3 = {"2": "D2", "3": "D3", "4": "D3(BJ)", "5": "D3M", "6": "D3M(BJ)"}
 
 
 def from_header(header: bytes, version: str) -> Method:
@@ -237,4 +142,115 @@ def _convergence(header: bytes) -> Convergence:
         electronic=_energy(rb"\n\s+(?:scf )?convergence threshold\s*=", header),
         ionic_energy=_energy(rb"energy convergence thresh\.\s*=", header) or None,
         ionic_force=scalar(force, "Ry/bohr", "force") if force else None,
+    )
+
+
+def from_xml(asked: Element, dft: Element | None, points: Element | None, version: str) -> Method:
+    """The Method that an XML file states.
+
+    Args:
+        asked: its `<input>`.
+        dft: `<dft>` of its `<output>`, which also holds what the pseudopotentials decided.
+        points: `<nks>`, the number of irreducible points.
+        version: of pw.x.
+    """
+    theory = asked.find("dft") if dft is None else dft
+    printed = "" if theory is None else text(theory.find("functional"))
+    name = functional(printed)
+    fraction = "" if theory is None else text(theory.find("hybrid/exx_fraction"))
+    return Method(
+        code="quantum-espresso",
+        code_version=version,
+        functional=name,
+        functional_as_printed=printed or None,
+        exact_exchange=number(fraction.encode()) if fraction else None,
+        dispersion=_xml_dispersion(theory) or dispersion_of(name),
+        hubbard=_xml_hubbard(asked),
+        basis="plane waves",
+        cutoff_energy=_xml_energy(asked, "basis/ecutwfc"),
+        cutoff_density=_xml_energy(asked, "basis/ecutrho"),
+        kpoints=_xml_kpoints(asked, points),
+        smearing=_xml_smearing(asked),
+        pseudopotentials=_xml_pseudopotentials(asked),
+        relativity="spin-orbit" if text(asked.find("spin/spinorbit")) == "true" else None,
+        spin=_xml_spin(asked),
+        external=_xml_external(asked),
+        convergence=_xml_convergence(asked),
+    )
+
+
+def _xml_energy(asked: Element, path: str) -> float | None:
+    value = text(asked.find(path))
+    return scalar(number(value.encode()), "hartree", "energy") if value else None
+
+
+def _xml_dispersion(dft: Element | None) -> str | None:
+    """The correction by its usual name; version 4 of DFT-D3 is Becke-Johnson damping."""
+    name = "" if dft is None else text(dft.find("vdW/vdw_corr")).lower()
+    if dft is None or name in ("", "none"):
+        return None
+    if name.startswith(("dft-d3", "grimme-d3")):
+        return _D3.get(text(dft.find("vdW/dftd3_version")) or "3", "D3")
+    return next((usual for start, usual in _XML_DISPERSIONS.items() if name.startswith(start)), name)
+
+
+def _xml_hubbard(asked: Element) -> tuple[Hubbard, ...]:
+    """+U terms as asked for, in eV; `<output>` repeats them in Ry (6.7)."""
+    scheme = {"0": "dudarev", "1": "liechtenstein"}.get(text(asked.find("dft/dftU/lda_plus_u_kind")))
+    terms = [(term, number(text(term).encode())) for term in asked.findall("dft/dftU/Hubbard_U")]
+    return tuple(
+        Hubbard(species=term.get("specie", ""), orbital=term.get("label"), u=u, scheme=scheme) for term, u in terms if u
+    )
+
+
+def _xml_kpoints(asked: Element, points: Element | None) -> Kpoints:
+    """The mesh as asked for, and the number of irreducible points."""
+    grid, count = asked.find("k_points_IBZ/monkhorst_pack"), None if points is None else int(text(points))
+    if grid is None:
+        return Kpoints(count=count, centring="list")
+    n = [int(grid.get(f"nk{i}", "0")) for i in (1, 2, 3)]
+    k = [int(grid.get(f"k{i}", "0")) / 2 for i in (1, 2, 3)]
+    return Kpoints(mesh=(n[0], n[1], n[2]), shift=(k[0], k[1], k[2]), count=count)
+
+
+def _xml_smearing(asked: Element) -> Smearing | None:
+    occupations, element = text(asked.find("bands/occupations")), asked.find("bands/smearing")
+    if occupations == "smearing" and element is not None:
+        return smearing(text(element), number(element.get("degauss", "").encode()), "hartree")
+    if occupations.startswith("tetra"):
+        return Smearing(method="tetrahedron")
+    return Smearing(method="fixed") if occupations else None
+
+
+def _xml_spin(asked: Element) -> str | None:
+    if text(asked.find("spin/noncolin")) == "true":
+        return "noncollinear"
+    return {"true": "unrestricted", "false": "restricted"}.get(text(asked.find("spin/lsda")))
+
+
+def _xml_external(asked: Element) -> tuple[str, ...]:
+    """What acts on the electrons besides the nuclei."""
+    isolated = text(asked.find("boundary_conditions/assume_isolated"))
+    field = text(asked.find("electric_field/electric_potential"))
+    return tuple(one for one in (f"assume_isolated {isolated}" if isolated not in ("", "none") else "", field) if one)
+
+
+def _xml_pseudopotentials(asked: Element) -> tuple[Pseudopotential, ...]:
+    """File names; the file does not hold checksums."""
+    found = {
+        (re.sub(r"[^A-Za-z].*", "", one.get("name", "")), text(one.find("pseudo_file")).rsplit("/", 1)[-1])
+        for one in asked.findall("atomic_species/species")
+    }
+    return tuple(Pseudopotential(element=element, title=title) for element, title in sorted(found))
+
+
+def _xml_convergence(asked: Element) -> Convergence:
+    """Thresholds at which the run stopped iterating."""
+    force, steps = text(asked.find("control_variables/forc_conv_thr")), text(asked.find("electron_control/max_nstep"))
+    ionic = text(asked.find("control_variables/calculation")) in ("relax", "vc-relax")
+    return Convergence(
+        electronic=_xml_energy(asked, "electron_control/conv_thr"),
+        ionic_energy=_xml_energy(asked, "control_variables/etot_conv_thr") if ionic else None,
+        ionic_force=scalar(number(force.encode()), "hartree/bohr", "force") if ionic and force else None,
+        max_electronic_steps=int(steps) if steps else None,
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
@@ -23,29 +23,37 @@ from numpy.typing import ArrayLike
 from mlpdata.errors import NotRecognised, ParseError
 from mlpdata.frames import by_block
 from mlpdata.readers.archive import Input
-from mlpdata.readers.espresso_method import from_header, species_of
+from mlpdata.readers.espresso_method import from_header
+from mlpdata.readers.espresso_names import species_of
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import number, numbers
 from mlpdata.schema.calculation import ForcesAre, LeftOut, RunKind, Status
 from mlpdata.units import F64, Quantity
 
-_PROGRAM = re.compile(rb"^ *Program (PWSCF|CP|NEB|PATH) +v\.?(\S+)(.*?) starts on *([^\n]*)", re.M)
+_PROGRAM = re.compile(rb"Program (PWSCF|CP|NEB|PATH) +v\.?(\S+)([^\n]*?) starts on *([^\n]*)\n")
 _ENERGY = re.compile(rb"\n(!!?) +total energy +=")
-_LANDMARK = re.compile(
-    rb"(?P<accuracy>estimated scf accuracy +<)"
-    rb"|(?P<energy_no_entropy>internal energy E=F\+TS +=)"
-    rb"|(?P<total_magnetization>total magnetization +=(?= +\S+ +Bohr))"
-    rb"|(?P<converged>convergence has been achieved|EXX self-consistency reached)"
-    rb"|(?P<forces>Forces acting on atoms \([^)\n]*Ry/au\))"
-    rb"|(?P<stress>total   stress  \(Ry/bohr\*\*3\))"
-    rb"|(?P<temperature_kinetic>\n +temperature +=)"
-    rb"|(?P<cell>\nCELL_PARAMETERS)"
-    rb"|(?P<positions>\nATOMIC_POSITIONS)"
-    rb"|(?P<final>[Ff]inal scf calculation)"
-    rb"|(?P<settled>BFGS Geometry|Dynamics|Writing |init_run|JOB DONE)"
+_LANDMARKS = tuple(
+    (name, literal, re.compile(rest))
+    for name, literal, rest in (
+        ("accuracy", b"estimated scf accuracy", rb" +<"),
+        ("energy_no_entropy", b"internal energy E=F+TS", rb" +="),
+        ("total_magnetization", b"total magnetization", rb" +=(?= +\S+ +Bohr)"),
+        ("converged", b"convergence has been achieved", b""),
+        ("converged", b"EXX self-consistency reached", b""),
+        ("forces", b"Forces acting on atoms", rb" \([^)\n]*Ry/au\)"),
+        ("stress", b"total   stress  (Ry/bohr**3)", b""),
+        ("temperature_kinetic", b"\n     temperature ", rb" +=(?= +\S+ +K)"),
+        ("final", b"inal scf calculation", b""),
+        ("settled", b"Writing ", b""),
+        ("settled", b"BFGS Geometry", b""),
+        ("settled", b"Dynamics", b""),
+        ("settled", b"init_run", b""),
+    )
 )
+"""What is looked for between an energy and the next SCF: name, the text that is found, what must follow it. The first
+force table is the total, contributions follow it at high verbosity (pitfall Q4)."""
 _ITERATIONS = b"Self-consistent Calculation"
-_UNIT = re.compile(rb"[ ({]*(\w*)[ =]*([\d.]*)")
+_UNIT = re.compile(rb"[A-Z_]+[ ({]*(\w*)[ =]*([\d.]*)")
 _FLAGS = re.compile(rb"(?: +[01]){3} *\n")
 _FAILURE = re.compile(rb"Maximum CPU time exceeded|convergence NOT achieved after[^\n]*stopping|%{20,}\s+[^%]+")
 _SCALARS = {"energy": "Ry", "energy_no_entropy": "Ry", "temperature_kinetic": "K", "total_magnetization": "muB"}
@@ -101,7 +109,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     programs = list(_PROGRAM.finditer(source.data))
     starts = [program for program in programs if program[1] == b"PWSCF"]
     if not starts:
-        found = f"that of {programs[0][0].decode('latin-1').strip()}" if programs else "no line 'Program PWSCF'"
+        found = f"{programs[0][0].decode('latin-1').strip()!r}" if programs else "no line 'Program PWSCF'"
         raise NotRecognised(f"expected standard output of pw.x, found {found}. Give the file that pw.x wrote.")
     ends = [*(program.start() for program in starts[1:]), len(source.data)]
     for program, end in zip(starts, ends, strict=True):
@@ -138,8 +146,9 @@ class _Run:
 
     @cached_property
     def head(self) -> bytes:
-        """What stands before the first iterations."""
-        return self.text[self.start : self.until_iterations(self.start, self.first)]
+        """What stands before the first iterations, in whole lines: a cut number is another number."""
+        head = self.text[self.start : self.until_iterations(self.start, self.first)]
+        return head[: head.rfind(b"\n") + 1]
 
     @cached_property
     def first_step(self) -> bytes:
@@ -155,7 +164,7 @@ class _Run:
         """What is known before the first frame."""
         target = re.search(rb"Starting temperature +=\s*(\S+) K\s+temperature is controlled by", self.first_step)
         method = from_header(self.head, self.version)
-        smeared = method.smearing is not None and method.smearing.width is not None
+        smeared = b"(-TS)" in self.first_step or (method.smearing is not None and method.smearing.width is not None)
         return Header(
             method=method,
             identity=f"pw.x {self.version}, started {self.date}",
@@ -205,13 +214,17 @@ class _Run:
         kinds = [kind for kind, _ in sites]
         species = species_of(self.stated(rb"atomic species +valence +mass +pseudopotential\n((?: +\S[^\n]*\n)+)"))
         if not species.keys() >= set(kinds):
-            raise ParseError(f"expected the kinds {sorted(species)}, found {sorted(set(kinds))}. The header is damaged.")
+            raise ParseError(
+                f"expected the kinds {sorted(species)}, found {sorted(set(kinds))}. The header is damaged."
+            )
         electrons = number(self.stated(rb"number of electrons +=\s*(\S+)"))
         valences = [species[kind].valence for kind in kinds]
         # Valences have two decimals: their sum over many atoms is exact only where they are integers.
         charge = float("nan") if any(v % 1 for v in valences) else round(sum(valences) - electrons, 2)
         z = [species[kind].atomic_number for kind in kinds]
-        return _Structure(kinds, z, alat, numbers(b" ".join(vectors), 9).reshape(3, 3) * alat, coordinates * alat, charge)
+        return _Structure(
+            kinds, z, alat, numbers(b" ".join(vectors), 9).reshape(3, 3) * alat, coordinates * alat, charge
+        )
 
     def stated(self, pattern: bytes) -> bytes:
         """The first group of `pattern` in the header."""
@@ -223,13 +236,11 @@ class _Run:
     def steps(self) -> Iterator[_Step]:
         """Every energy of the run with the landmarks between it and the next SCF."""
         match = _ENERGY.search(self.text, self.start, self.end)
-        step = _Step({}, 0, None, None, False, False)
+        step = _Step(_geometry_in(self.text[self.start : self.first], self.start), -1, None, None, False, False)
         while match:
             following = _ENERGY.search(self.text, match.end(), self.end)
-            at = {"line": match.start() + 1, "energy": match.end()}
-            stop = self.until_iterations(match.end(), following.start() if following else self.end)
-            for landmark in _LANDMARK.finditer(self.text, match.end(), stop):
-                at.setdefault(landmark.lastgroup or "", landmark.end())
+            between = self.text[match.end() : following.start() if following else self.end]
+            at = {"line": match.start() + 1, "energy": match.end(), **_landmarks_in(between, match.end())}
             step = self.next_step(step, at, exact_exchange=match[1] == b"!!")
             step.followed = following is not None
             self.last = match.start()
@@ -237,15 +248,15 @@ class _Run:
             match = following
 
     def next_step(self, before: _Step, at: dict[str, int], *, exact_exchange: bool) -> _Step:
-        """The step after `before`, whose end printed the geometry of this one."""
+        """The step after `before`, behind whose energy the geometry of this one stands."""
         if "final" in before.at:
             line = self.source.line(at["line"])
             self.warnings.append(f"line {line}: the final SCF in the basis of the relaxed cell (pitfall Q5).")
-        if "positions" not in before.at:
-            labelled = before.labelled or "forces" in before.at
-            return _Step(at, before.number, before.cell, before.positions, labelled, exact_exchange)
-        cell = before.at.get("cell", before.cell)
-        return _Step(at, before.number + 1, cell, before.at["positions"], False, exact_exchange)
+        if "positions" in before.at:
+            cell = before.at.get("cell", before.cell)
+            return _Step(at, before.number + 1, cell, before.at["positions"], False, exact_exchange)
+        labelled = before.labelled or "forces" in before.at
+        return _Step(at, max(before.number, 0), before.cell, before.positions, labelled, exact_exchange)
 
     def frames(self) -> Iterator[_Step]:
         """The steps that are frames; of several energies of one geometry the last before the forces (pitfall Q3)."""
@@ -259,7 +270,9 @@ class _Run:
             else:
                 yield step
         if superseded:
-            self.warnings.append(f"{superseded} energies were followed by another SCF of the same geometry (pitfall Q3).")
+            self.warnings.append(
+                f"{superseded} energies were followed by another SCF of the same geometry (pitfall Q3)."
+            )
 
     def leave_out(self, step: _Step, reason: str) -> None:
         """Record a step that does not become a configuration."""
@@ -332,15 +345,15 @@ class _Run:
 
     def values(self, steps: Sequence[_Step], name: str) -> F64:
         """The number behind the landmark `name`, whose unit must follow, so that no number is a cut one."""
-        fields = [self.line_at(step.at[name]).split()[:2] for step in steps]
-        if any(len(field) < 2 for field in fields):
+        words = [self.line_at(step.at[name]).split()[:2] for step in steps]
+        if any(len(pair) < 2 for pair in words):
             raise ParseError(f"expected {name} and its unit, found the end of the line. The file is cut.")
-        return numbers(b" ".join(field[0] for field in fields), len(steps))
+        return numbers(b" ".join(pair[0] for pair in words), len(steps))
 
     def line_at(self, place: int) -> bytes:
         """The rest of the line at `place`."""
         end = self.text.find(b"\n", place, self.end)
-        return self.text[place : place if end < 0 else end]
+        return self.text[place : self.end if end < 0 else end]
 
     def converged(self, steps: Sequence[_Step]) -> list[int]:
         """1, 0, or -1 where nothing is said.
@@ -366,7 +379,9 @@ class _Run:
         fields = b"".join(self.table(place, n_atoms) for place in places).split()
         rows = len(steps) * n_atoms
         if len(fields) != 9 * rows or set(fields[::9]) != {b"atom"} or set(fields[5::9]) != {b"="}:
-            raise ParseError(f"expected forces of {n_atoms} atoms, found other rows. Columns merged or the file is cut.")
+            raise ParseError(
+                f"expected forces of {n_atoms} atoms, found other rows. Columns merged or the file is cut."
+            )
         return numbers(b" ".join(fields[6::9] + fields[7::9] + fields[8::9]), 3 * rows).reshape(3, rows).T
 
     def geometry(self, steps: Sequence[_Step]) -> dict[str, Quantity]:
@@ -377,14 +392,19 @@ class _Run:
         unit, alat = self.unit(cell)
         if cell is not None:
             table = b"".join(self.table(step.cell or 0, 3) for step in steps)
-            cells = _lengths(numbers(table, 9 * count).reshape(count, 3, 3), unit, number(alat or b"0") or structure.alat)
+            cells = _lengths(
+                numbers(table, 9 * count).reshape(count, 3, 3), unit, number(alat or b"0") or structure.alat
+            )
         if positions is None:
             return {"cell": cells, "positions": Quantity(np.tile(structure.positions, (count, 1)), "bohr")}
         coordinates = self.coordinates(steps)
         if self.unit(positions)[0] == b"crystal":
             return {"cell": cells, "positions": Quantity((coordinates @ cells.values).reshape(-1, 3), cells.unit)}
         places = coordinates.reshape(-1, 3)
-        return {"cell": cells, "positions": _lengths(places, self.unit(positions)[0], number(alat or b"0") or structure.alat)}
+        return {
+            "cell": cells,
+            "positions": _lengths(places, self.unit(positions)[0], number(alat or b"0") or structure.alat),
+        }
 
     def coordinates(self, steps: Sequence[_Step]) -> F64:
         """The numbers of ATOMIC_POSITIONS, shape (n_steps, n_atoms, 3); flags of fixed atoms are dropped."""
@@ -423,6 +443,24 @@ class _Run:
         if self.text.find(b"JOB DONE.", self.last, self.end) >= 0:
             return "complete", ""
         return "truncated", f"expected JOB DONE., found the end of the run at line {self.source.line(self.end)}."
+
+
+def _landmarks_in(between: bytes, start: int) -> dict[str, int]:
+    """Where the landmarks stand in the text between two energies, which begins at `start`."""
+    scf = between.find(_ITERATIONS)
+    below = between if scf < 0 else between[:scf]
+    at = _geometry_in(between, start)
+    for name, literal, rest in _LANDMARKS:
+        place = below.find(literal)
+        if place >= 0 and (found := rest.match(below, place + len(literal))):
+            at.setdefault(name, start + found.end())
+    return at
+
+
+def _geometry_in(between: bytes, start: int) -> dict[str, int]:
+    """Where the last cell and positions of a text stand: those of the energy that follows it."""
+    found = {"cell": between.rfind(b"\nCELL_PARAMETERS"), "positions": between.rfind(b"\nATOMIC_POSITIONS")}
+    return {name: start + place + 1 for name, place in found.items() if place >= 0}
 
 
 def _lengths(values: F64, unit: bytes, alat: float) -> Quantity:

@@ -25,13 +25,13 @@ from numpy.typing import ArrayLike
 from mlpdata.errors import NotRecognised, ParseError
 from mlpdata.frames import by_block
 from mlpdata.readers.archive import Input
-from mlpdata.readers.espresso_method import atomic_number, dispersion_of, functional, smearing
+from mlpdata.readers.espresso_method import from_xml
+from mlpdata.readers.espresso_names import atomic_number
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import number, numbers
 from mlpdata.readers.xml import Element, parse, text
 from mlpdata.schema.calculation import LeftOut, RunKind, Status
-from mlpdata.schema.method import Convergence, Hubbard, Kpoints, Method, Pseudopotential, Smearing
-from mlpdata.units import F64, Quantity, scalar
+from mlpdata.units import F64, Quantity
 
 _KINDS: dict[str, RunKind] = {
     "scf": "single_point",
@@ -42,8 +42,6 @@ _KINDS: dict[str, RunKind] = {
     "nscf": "bands",
     "bands": "bands",
 }
-_D3 = {"2": "D2", "3": "D3", "4": "D3(BJ)", "5": "D3M", "6": "D3M(BJ)"}
-_DISPERSIONS = {"dft-d": "D2", "grimme-d2": "D2", "ts": "TS", "ts-vdw": "TS", "xdm": "XDM", "mbd": "MBD"}
 _UNITS = {
     "energy": "hartree",
     "energy_no_entropy": "hartree",
@@ -54,7 +52,6 @@ _UNITS = {
     "charge": "e",
     "total_magnetization": "muB",
 }
-_ABSENT = {"forces": (3,), "stress": (3, 3), "energy_no_entropy": (), "total_magnetization": ()}
 
 
 @dataclass
@@ -127,6 +124,11 @@ class _Document:
         return found
 
     @cached_property
+    def body(self) -> int:
+        """Where what was computed begins."""
+        return self.text.find(b"</input>")
+
+    @cached_property
     def output(self) -> tuple[int, int] | None:
         """Where the whole `<output>` stands, None where it is cut."""
         start = self.text.find(b"<output>")
@@ -151,7 +153,7 @@ class _Document:
     @cached_property
     def zeroed(self) -> bool:
         """Whether forces on fixed coordinates are zero: relaxations and dynamics zero them before they write (Q7)."""
-        first = self.element(b"forces")
+        first = self.element(b"forces", self.body)
         if self.free is None or self.free.all() or first is None:
             return False
         forces = numbers(text(first).encode(), self.free.size).reshape(-1, 3)
@@ -169,11 +171,12 @@ class _Document:
         """What is known before the first frame."""
         created = re.search(rb'<created DATE="([^"]*)" TIME="([^"]*)"', self.source.head)
         when = " ".join(b" at ".join(created.groups()).decode("latin-1").split()) if created else "unknown"
-        method = self.method()
+        dft, points = (self.element(name, *self.output) if self.output else None for name in (b"dft", b"nks"))
+        method = from_xml(self.input, dft, points, self.version)
         smeared = method.smearing is not None and method.smearing.width is not None
         amplitude = self.asked("electric_field/electric_field_amplitude")
         external = bool(amplitude) and number(amplitude.encode()) != 0
-        forces = self.text.find(b"<forces ") >= 0
+        forces = self.element(b"forces", self.body) is not None
         return Header(
             method=method,
             identity=f"pw.x {self.version}, written {when}",
@@ -186,18 +189,170 @@ class _Document:
         )
 
     def frames(self) -> Iterator[_Frame]:
-        """Steps, the last of them joined with `<output>`, or `<output>` as a frame of its own."""
+        """The steps, the last joined with what `<output>` knows of it, and `<output>` where it is a frame of its own."""
         pending: _Frame | None = None
-        count = 0
-        for start, end in self.steps():
+        for count, (start, end) in enumerate(self.steps()):
             if pending is not None:
                 yield pending
             pending = self.readable(start, end, count)
-            count += 1
-        last = self.readable(*self.output, count) if self.output else None
-        if count == 0 and last is not None and self.calculation in ("md", "vc-md"):
-            self.left_out.append(LeftOut(line=last.line, reason="expected <step>, found none: <output> holds the next positions."))
+        last = self.readable(*self.output, self.n_steps) if self.output else None
+        if pending is not None and last is not None and pending.numbers["energy"] == last.numbers["energy"]:
+            _join(pending, last)
             last = None
-        if pending is None or last is None or self.joined(pending, last):
-            last = last if pending is None else None if self.is_same_scf(pending, last) else last
+        if last is not None and (reason := self.unusable(last)):
+            self.left_out.append(LeftOut(line=last.line, reason=reason))
+            last = None
+        if last is not None and self.n_steps:
+            self.warnings.append(f"line {last.line}: the final SCF in the basis of the relaxed cell (pitfall Q5).")
         yield from (frame for frame in (pending, last) if frame is not None)
+
+    def steps(self) -> Iterator[tuple[int, int]]:
+        """Begin and end of each whole `<step>`."""
+        self.n_steps = 0
+        for match in re.finditer(rb"<step[ >]", self.text):
+            end = self.text.find(b"</step>", match.end())
+            self.n_steps += 1
+            if end < 0:
+                line = self.source.line(match.start())
+                self.left_out.append(LeftOut(line=line, reason="expected </step>, found the end of the file."))
+                return
+            yield match.start(), end
+
+    def unusable(self, last: _Frame) -> str:
+        """Why `<output>`, whose energy no step has, is no frame; "" where it is one."""
+        if self.output and self.scf(*self.output)[0] == "false":
+            return "expected a converged SCF, found one that stopped before."
+        if not self.n_steps and self.calculation not in ("md", "vc-md"):
+            return ""
+        optimised = self.element(b"opt_conv", *(self.output or (0, 0)))
+        done = optimised is not None and text(optimised.find("convergence_achieved")) == "true"
+        if self.calculation == "vc-relax" and done:
+            return ""
+        return "expected the energy of the last <step> in <output>, found another, whose positions it does not hold."
+
+    def readable(self, start: int, end: int, count: int) -> _Frame | None:
+        """The frame of a `<step>` or of `<output>`, None where it has no labels or cannot be read."""
+        try:
+            return self.frame(start, end, count)
+        except ParseError as error:
+            line = error.line or self.source.line(start)
+            self.left_out.append(LeftOut(line=line, reason=error.message))
+            return None
+
+    def frame(self, start: int, end: int, count: int) -> _Frame | None:
+        """The frame between two places; None where no energy was computed.
+
+        Raises:
+            ParseError: an element that is missing or damaged.
+        """
+        energies = self.element(b"total_energy", start, end)
+        etot = _numbers(energies, "etot", 1) if energies is not None else np.zeros(1)
+        if etot[0] == 0:
+            return None
+        found = _Frame(self.source.line(start), self.converged(start, end), step=count)
+        found.numbers["energy"] = etot[0]
+        if energies is not None and energies.find("demet") is not None:
+            found.numbers["energy_no_entropy"] = etot[0] - _numbers(energies, "demet", 1)[0]
+        self.add_structure(found, start, end)
+        n_atoms = len(found.atomic_numbers)
+        forces = self.element(b"forces", start, end)
+        if forces is not None:
+            values = numbers(text(forces).encode(), 3 * n_atoms).reshape(-1, 3)
+            if values.any() or self.calculation != "scf" or self.asked("control_variables/forces") == "true":
+                found.numbers["forces"] = values
+        stress = self.element(b"stress", start, end)
+        pressure = numbers(text(stress).encode(), 9).reshape(3, 3) if stress is not None else np.zeros((3, 3))
+        if pressure.any():  # what was not computed is written as zeros (pitfall Q6)
+            found.numbers["stress"] = -pressure
+        magnetization = self.element(b"magnetization", start, end)
+        if magnetization is not None and text(magnetization.find("lsda")) == "true":
+            found.numbers["total_magnetization"] = _numbers(magnetization, "total", 1)[0]
+        return found
+
+    def add_structure(self, found: _Frame, start: int, end: int) -> None:
+        """Cell, positions and elements."""
+        structure = self.element(b"atomic_structure", start, end)
+        atoms = structure.findall("atomic_positions/atom") if structure is not None else []
+        if structure is None or len(atoms) != int(structure.get("nat", "0")) or not atoms:
+            raise ParseError("expected <atomic_structure> with its atoms, found less.", line=self.source.line(start))
+        if len(atoms) > self.source.limits.atoms:
+            raise ParseError(f"expected at most {self.source.limits.atoms} atoms, found {len(atoms)}.")
+        vectors = " ".join(text(structure.find(f"cell/a{i}")) for i in (1, 2, 3))
+        found.numbers["cell"] = numbers(vectors.encode(), 9).reshape(3, 3)
+        places = " ".join(text(atom) for atom in atoms)
+        found.numbers["positions"] = numbers(places.encode(), 3 * len(atoms)).reshape(-1, 3)
+        found.atomic_numbers = [atomic_number(atom.get("name", "")) for atom in atoms]
+
+    def scf(self, start: int, end: int) -> tuple[str, str]:
+        """What `<scf_conv>` says of convergence, and its error; not `<opt_conv>`, whose child has the same name (Q5)."""
+        found = self.element(b"scf_conv", start, end)
+        return ("", "") if found is None else (text(found.find("convergence_achieved")), text(found.find("scf_error")))
+
+    def converged(self, start: int, end: int) -> int:
+        """1, 0, or -1 where nothing is said.
+
+        With scf_must_converge = .false. pw.x says true wherever it stops, so the error beside it counts; that of a step
+        is in Ry up to 6.7, hence the factor of two.
+        """
+        said, error = self.scf(start, end)
+        threshold = self.asked("electron_control/conv_thr")
+        hybrid = self.input.find("dft/hybrid") is not None
+        reached = hybrid or not (threshold and error) or number(error.encode()) <= 2.1 * number(threshold.encode())
+        return {"true": 1 if reached else 0, "false": 0}.get(said, -1)
+
+    def printed(self, frames: list[_Frame]) -> Printed:
+        """A block of frames; what some lack is a row of NaN."""
+        n_atoms = np.array([len(frame.atomic_numbers) for frame in frames])
+        arrays: dict[str, Quantity | ArrayLike] = {
+            "atomic_numbers": np.concatenate([frame.atomic_numbers for frame in frames]),
+            "pbc": np.ones((len(frames), 3)),
+            "scf_converged": [frame.converged for frame in frames],
+            "step": [frame.step for frame in frames],
+            "source_line": [frame.line for frame in frames],
+        }
+        charge = self.asked("bands/tot_charge")
+        for frame in frames:
+            if charge:
+                frame.numbers["charge"] = np.array(number(charge.encode()))
+        for name in sorted({name for frame in frames for name in frame.numbers}):
+            rows = [frame.numbers.get(name, _blank(name, len(frame.atomic_numbers))) for frame in frames]
+            values = np.concatenate(rows) if name in ("positions", "forces") else np.array(rows)
+            arrays[name] = Quantity(values, _UNITS[name])
+        if self.zeroed and self.free is not None and "forces" in arrays:
+            arrays["force_mask"] = np.tile(self.free.all(axis=1), len(frames))
+        return Printed(n_atoms, arrays)
+
+    def status(self) -> tuple[Status, str]:
+        """How the run ended, by its own words."""
+        tail = self.text[max(0, len(self.text) - 4096) :]
+        if b"</qes:espresso>" not in tail or self.source.cut:
+            line = self.source.line(len(self.text))
+            return "truncated", f"expected </qes:espresso>, found the end of the file at line {line}."
+        code = re.search(rb"<(?:exit_)?status>\s*(-?\d+)\s*<", tail)
+        if self.output and self.scf(*self.output)[0] == "false":
+            return "failed", "the SCF did not converge."
+        if code and int(code[1]) == 3:
+            self.warnings.append("the ions did not converge (exit status 3).")
+        elif code and int(code[1]) != 0:
+            return "failed", f"exit status {int(code[1])}."
+        return "complete", ""
+
+
+def _join(step: _Frame, output: _Frame) -> None:
+    """Give the last step what only `<output>` holds: labels of the same SCF, never its structure."""
+    if not np.array_equal(step.numbers.get("forces", np.nan), output.numbers.get("forces", np.nan), equal_nan=True):
+        return  # variable-cell dynamics changes forces and stress before it writes them
+    for name in ("stress", "total_magnetization"):
+        if name in output.numbers:
+            step.numbers.setdefault(name, output.numbers[name])
+
+
+def _blank(name: str, n_atoms: int) -> F64:
+    """What stands where a frame lacks a label."""
+    shape = {"forces": (n_atoms, 3), "stress": (3, 3)}.get(name, ())
+    return np.full(shape, np.nan)
+
+
+def _numbers(parent: Element, name: str, count: int) -> F64:
+    """The numbers of a child element."""
+    return numbers(text(parent.find(name)).encode(), count)

@@ -5,7 +5,7 @@ one 64-bit word and its eight digits are summed in three multiplications (all la
 is not of this layout (stars, NaN, glued columns, an exponent) is reported, never guessed.
 
 References:
-    The eight-digits-in-a-word sum: D. Lemire, Software: Practice and Experience 51, 1700 (2021), section 5.
+    The eight-digits-in-a-word sum: D. Lemire, Software: Practice and Experience 51, 1700 (2021).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ converted whole. What cannot be paired for certain raises ParseError, with the r
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,13 +33,19 @@ _BOHR_ROW = re.compile(rb"(?m)^[ \t]*(\d+) +(\S+(?: :)?) +(-?\d+\.\d+)[*#]? +-?\
 _ANGSTROM_ROW = re.compile(rb"(?m)^[ \t]*()(\S+(?: :)?)()[ \t]")
 _GRADIENT_ROW = re.compile(rb"(?m)^[ \t]*(\d+) +(\S+(?: :)?)() *: ")
 _MP2_GRADIENT_ROW = re.compile(rb"(?m)^[ \t]*(\d+)()() *: ")
-_FINAL = re.compile(rb"FINAL SINGLE POINT ENERGY +(?![(])(\S+) *(?:\(([^)]*)\))?\s*$")
+_FINAL = re.compile(rb"FINAL SINGLE POINT ENERGY +(?![(])(\S+) *+(?:\(([^)]*)\))?\s*+$")
 _INPUT_XYZ = re.compile(r"\*\s*xyz\s+-?\d+\s+\d+", re.IGNORECASE)
 
+_COORDINATES = (("bohr", _INDEXED_TABLE, _BOHR_ROW), ("angstrom", _LABELLED_TABLE, _ANGSTROM_ROW))
+_SYMBOLS = np.array(SYMBOLS)
 _DUMMIES = {"-", "DA", "X", "Xx", "XX"}
 
 SAME_ENERGY = 2e-9
 """Energies printed with nine decimals agree within this [hartree]."""
+
+
+Leads = tuple[tuple[bytes, bytes, bytes], ...]
+"""Row number, label and nuclear charge of each row of a table; empty where the table has none."""
 
 
 class Mark(NamedTuple):
@@ -106,46 +113,58 @@ def geometry(source: Input, cycle: Cycle, input_lines: Iterable[str]) -> Geometr
     Raises:
         ParseError: no table, or one that is cut or holds something else than numbers.
     """
-    if mark := cycle.last("bohr"):
-        with located(source, mark.start):
-            labels, values, charges = _table(source, mark, _INDEXED_TABLE, _BOHR_ROW)
-            return _atoms(labels, values, "bohr", ghost=numbers(b" ".join(charges)) == 0)
-    if mark := cycle.last("angstrom"):
-        with located(source, mark.start):
-            labels, values, _ = _table(source, mark, _LABELLED_TABLE, _ANGSTROM_ROW)
-            return _atoms(labels, values, "angstrom")
+    for unit, table, row in _COORDINATES:
+        if mark := cycle.last(unit):
+            with located(source, mark.start):
+                leads, positions = _table(source, mark, table, row)
+                atomic_numbers, is_atom, external = _atoms(leads)
+            return Geometry(atomic_numbers, positions[is_atom], unit, is_atom, external)
     if cycle.step == 0:
         return _input_geometry(input_lines)
     raise ParseError("expected coordinates before this energy, found none.")
 
 
-def _table(
-    source: Input, mark: Mark, body: re.Pattern[bytes], row: re.Pattern[bytes]
-) -> tuple[tuple[bytes, ...], F64, tuple[bytes, ...]]:
-    """Labels, the three numbers, shape (n, 3), and nuclear charges of each row of the table after a heading."""
+def _table(source: Input, mark: Mark, body: re.Pattern[bytes], row: re.Pattern[bytes]) -> tuple[Leads, F64]:
+    """What stands before the numbers of each row, and the numbers, shape (n, 3), of the table after a heading."""
     match = body.match(source.data, mark.end)
     assert match is not None  # both parts of the pattern may be empty
     text = match[1]
     if not text or not _AFTER_TABLE.match(source.data, match.end()):
         raise ParseError("expected a table of numbers that ends at a blank line, found one that is damaged or cut.")
-    values = numbers(row.sub(b"", text), 3 * text.count(b"\n")).reshape(-1, 3)
-    index, labels, charges = zip(*row.findall(text), strict=True)
-    if index[0] and not np.array_equal(np.diff(numbers(b" ".join(index), len(values))), np.ones(len(values) - 1)):
+    parts = row.split(text)  # what is before the first row, then three fields and the numbers of each row
+    values = numbers(b" ".join(parts[::4]), 3 * text.count(b"\n")).reshape(-1, 3)
+    return tuple(zip(parts[1::4], parts[2::4], parts[3::4], strict=True)), values
+
+
+@functools.lru_cache(maxsize=16)  # the same for every step of a run
+def _labels(leads: Leads) -> NDArray[np.str_]:
+    """The label of each row; row numbers must be consecutive, as they are where no line is lost.
+
+    Raises:
+        ParseError: a line is lost.
+    """
+    index, labels, _ = zip(*leads, strict=True)
+    if index[0] and not (np.diff(numbers(b" ".join(index))) == 1).all():
         raise ParseError("expected rows with consecutive numbers, found others. The table is damaged.")
-    return labels, values, charges
+    return np.char.replace(np.array(labels, "U"), " ", "")
 
 
-def _atoms(labels: tuple[bytes, ...], positions: F64, unit: str, ghost: NDArray[np.bool_] | bool = False) -> Geometry:
-    """The atoms among the rows of a table; `H:` is a ghost, `Mg>` a capping potential, `Q` a charge, `-` a dummy."""
-    kinds, kind_of_row = np.unique(np.array(labels, "U"), return_inverse=True)
-    external = {name for kind in kinds.tolist() if (name := _external(kind))}
-    z = np.array([ATOMIC_NUMBERS.get(kind, 0) for kind in kinds.tolist()], np.uint8)[kind_of_row]
-    if (ghost & (z > 0)).any():
+@functools.lru_cache(maxsize=16)
+def _atoms(leads: Leads) -> tuple[NDArray[np.uint8], NDArray[np.bool_], frozenset[str]]:
+    """Atomic numbers of the atoms among the rows, which rows they are, and what else acts on the electrons.
+
+    `H:` or a nuclear charge of zero is a ghost, `Mg>` a capping potential, `Q` a charge, `-` a dummy.
+    """
+    labels = _labels(leads)
+    external = {name for kind in np.unique(labels).tolist() if (name := _external(kind))}
+    atomic_numbers = np.array([ATOMIC_NUMBERS.get(label, 0) for label in labels.tolist()], np.uint8)
+    ghost = np.array([bool(charge) and float(charge) == 0 for _, _, charge in leads])
+    if (ghost & (atomic_numbers > 0)).any():
         external.add("ghost functions")
-    is_atom = (z > 0) & ~np.asarray(ghost)
+    is_atom = (atomic_numbers > 0) & ~ghost
     if not is_atom.any():
         raise ParseError("expected at least one atom in the coordinates, found none.")
-    return Geometry(z[is_atom], positions[is_atom], unit, is_atom, frozenset(external))
+    return atomic_numbers[is_atom], is_atom, frozenset(external)
 
 
 def _external(kind: str) -> str | None:
@@ -172,8 +191,9 @@ def _input_geometry(lines: Iterable[str]) -> Geometry:
     rows = [line.encode().split() for line in text[start.end() :].split("*", 1)[0].strip().splitlines()]
     if not rows or any(len(row) != 4 for row in rows):
         raise ParseError("expected a symbol and three numbers a line in the input, found something else.")
-    values = numbers(b" ".join(token for row in rows for token in row[1:]), 3 * len(rows))
-    return _atoms(tuple(row[0] for row in rows), values.reshape(-1, 3), "angstrom")
+    positions = numbers(b" ".join(token for row in rows for token in row[1:])).reshape(-1, 3)
+    atomic_numbers, is_atom, external = _atoms(tuple((b"", row[0], b"") for row in rows))
+    return Geometry(atomic_numbers, positions[is_atom], "angstrom", is_atom, external)
 
 
 def converged(cycle: Cycle) -> int:
@@ -219,7 +239,7 @@ def _final(line: bytes) -> float:
 
 def _value(mark: Mark | None, what: str) -> float:
     """The number after the last sign of a line: `E(TOT) ... -380.5`, `E(SCF) = -382.0 Eh`, `IROOT=  1:  0.2 au`."""
-    match = re.match(rb".*(?::|=|\.\.\.) *(\S+)", mark.text) if mark else None
+    match = re.match(rb".*(?::|=|\.\.\.) *+(\S+)", mark.text) if mark else None
     if match is None:
         raise ParseError(f"expected {what}, found none.")
     return number(match[1])
@@ -256,7 +276,7 @@ def excited_state(cycle: Cycle) -> str | None:
     mark = cycle.last("excited")
     if mark is None or not {"gradient", "mp2_gradient"} & set(cycle.marks):
         return None
-    name = re.search(rb"\(([^)]*)\)", mark.text)
+    name = re.search(rb"Eh *\(([^)]*)\)", mark.text)
     return " ".join(name[1].decode("latin-1").lower().split()) if name else "unnamed"
 
 
@@ -271,13 +291,13 @@ def gradient(source: Input, cycle: Cycle, atoms: Geometry) -> F64 | None:
         return None
     with located(source, mark.start):
         of_mp2 = mark.text.startswith(b"The final MP2")
-        labels, values, _ = _table(source, mark, _INDEXED_TABLE, _MP2_GRADIENT_ROW if of_mp2 else _GRADIENT_ROW)
-        symbols = np.array(labels, "U")
+        leads, values = _table(source, mark, _INDEXED_TABLE, _MP2_GRADIENT_ROW if of_mp2 else _GRADIENT_ROW)
+        labels = _labels(leads)
         if len(values) == len(atoms.is_atom):
-            values, symbols = values[atoms.is_atom], symbols[atoms.is_atom]
+            values, labels = values[atoms.is_atom], labels[atoms.is_atom]
         if len(values) != len(atoms.positions):
             raise ParseError(f"expected a gradient on {len(atoms.positions)} atoms, found {len(values)} rows.")
-        if not of_mp2 and not np.array_equal(symbols, np.array(SYMBOLS)[atoms.atomic_numbers]):
+        if not of_mp2 and not (labels == _SYMBOLS[atoms.atomic_numbers]).all():
             raise ParseError("expected the gradient on the atoms in their order, found other atoms.")
     return values
 

@@ -87,6 +87,7 @@ def method(text: bytes, version: str | None, lines: list[str], excited_state: st
     if active:
         space = f"CASSCF({int(active[1])},{int(active[2])})"
         correlation = f"{space}+{correlation}" if correlation else space
+    state = excited_state or _average(text)
     return Method(
         code="orca",
         code_version=version,
@@ -101,8 +102,8 @@ def method(text: bytes, version: str | None, lines: list[str], excited_state: st
         solvent=_solvent(text, words),
         spin=_spin(text),
         smearing=_smearing(lines),
-        state=excited_state,
-        excited=excited_state is not None,
+        state=state,
+        excited=state is not None,
         convergence=_convergence(text),
         grid=_grid(text),
         external=_external(lines),
@@ -188,6 +189,12 @@ def _solvent(text: bytes, words: list[str]) -> str | None:
 def _spin(text: bytes) -> str | None:
     kind = re.search(rb"HFTyp +\.+ +(RO|R|U)(?:HF|KS)", text)
     return _SPIN[kind[1].decode()] if kind else None
+
+
+def _average(text: bytes) -> str | None:
+    """Multi-root CASSCF: what is called final is the average, of no state of its own (pitfall O3)."""
+    roots = sum(map(int, re.findall(rb"#\(Roots\) +\.\.\. +(\d{1,4})\s", text)))
+    return f"average of {roots} roots" if roots > 1 else None
 
 
 def _smearing(lines: list[str]) -> Smearing | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mlpdata.elements import ATOMIC_NUMBERS, MASSES, SYMBOLS
 from mlpdata.errors import ParseError
 from mlpdata.readers import vasp_method
-from mlpdata.readers.elements import ATOMIC_NUMBERS, SYMBOLS, by_mass
 from mlpdata.readers.registry import Header
 from mlpdata.readers.vasp_method import Tags
 from mlpdata.readers.xml import Element, text
@@ -122,7 +122,7 @@ def _run_kind(incar: Tags) -> RunKind:
 
 
 def _forces_are(incar: Tags) -> ForcesAre:
-    """What was done to the forces; atoms fixed by selective dynamics keep their true force in vasprun.xml."""
+    """What was done to the forces; selective dynamics is taken to print the true force of fixed atoms too."""
     if incar.n_images > 0 or incar.whole("IBRION", -1) == 44 or incar.whole("ICHAIN", 0) > 0:
         return "projected"
     if incar.whole("MDALGO", 0) in {11, 21} or incar.flag("LBLUEOUT"):
@@ -158,8 +158,8 @@ def _one_species(row: dict[str, str]) -> Species:
     printed, title = row.get("element", ""), row.get("pseudopotential", "")
     by_title = _element_of_title(title)
     mass = _positive(row.get("mass", ""))
-    number = by_title or (by_mass(mass) if mass else None) or ATOMIC_NUMBERS.get(printed)
-    if number is None:
+    number = by_title or _element_of_mass(mass) or ATOMIC_NUMBERS.get(printed)
+    if not number:
         raise ParseError(f"expected a chemical element, found {printed!r} with the potential {title.strip()!r}.")
     symbol = SYMBOLS[number]
     source = "potential's title" if by_title else "mass"
@@ -169,7 +169,7 @@ def _one_species(row: dict[str, str]) -> Species:
     valence = _positive(row.get("valence", ""))
     count = row.get("atomspertype", "")
     return Species(
-        n_atoms=int(count) if count.isdigit() else 0,
+        n_atoms=int(count) if count.isdecimal() else 0,
         atomic_number=number,
         potential=vasp_method.pseudopotential(symbol, title, valence),
         repaired=repaired,
@@ -180,9 +180,15 @@ def _element_of_title(title: str) -> int | None:
     """Atomic number that `PAW_PBE Zr_sv 07Sep2000` or `PAW_PBE H1.25 ...` names."""
     for word in title.split()[:2]:
         letters = word.split("_")[0].rstrip("0123456789.*")
-        if letters in ATOMIC_NUMBERS:
+        if ATOMIC_NUMBERS.get(letters):
             return ATOMIC_NUMBERS[letters]
     return None
+
+
+def _element_of_mass(mass: float | None) -> int | None:
+    """Atomic number whose standard mass is within 0.02 u of POMASS; None where none or several are."""
+    near = [] if mass is None else [z for z in range(1, len(MASSES)) if abs(MASSES[z] - mass) <= 0.02]
+    return near[0] if len(near) == 1 else None
 
 
 def _positive(word: str) -> float | None:
@@ -196,10 +202,10 @@ def _positive(word: str) -> float | None:
 def _atomic_numbers(root: Element, species: list[Species]) -> NDArray[np.uint8]:
     """Z of each atom, by its type."""
     types = [row.get("atomtype", "") for row in _rows(root, "atoms")]
-    if not types or not all(kind.isdigit() and 0 < int(kind) <= len(species) for kind in types):
+    if not types or not all(kind.isdecimal() and 0 < int(kind) <= len(species) for kind in types):
         raise ParseError(f"expected atoms of types 1 to {len(species)}, found others or none. <atominfo> is damaged.")
     announced = text(root.find("atominfo/atoms"))
-    if announced.isdigit() and int(announced) != len(types):
+    if announced.isdecimal() and int(announced) != len(types):
         raise ParseError(f"expected {announced} atoms, found {len(types)}. <atominfo> is damaged.")
     return np.array([species[int(kind) - 1].atomic_number for kind in types], np.uint8)
 

@@ -134,7 +134,7 @@ def _locate(window: bytes, step: Step, n_atoms: int) -> _Place | None:
     stress = window.find(_STRESS, after, after + slack)
     energy = window.find(b"<energy>\n", after, after + slack + 400)
     found = _ENERGIES.search(window, energy, energy + 400) if energy > stress else None
-    if found is None or window.find(b"<scstep>", after, energy) >= 0:
+    if found is None or energy > step.end or window.find(b"<scstep>", after, energy) >= 0:
         return None
     if window.find(b"<structure", energy, step.end) >= 0 or window.find(_FORCES, energy, step.end) >= 0:
         return None

@@ -12,7 +12,19 @@ Rows = Sequence[Mapping[str, Any]]
 
 KINDS = ("equilibrium", "aimd", "reaction_path", "random", "defect", "isolated_atom", "dimer", "strained", "phonon",
          "liquid_amorphous", "unknown")  # fmt: skip
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c6d31", "#5254a3", "#637939", "#999999")
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#7f7f7f",
+    "#8c6d31",
+    "#5254a3",
+    "#637939",
+    "#999999",
+)
 """Okabe and Ito's palette first: told apart by colour-blind readers. A kind has the same colour in every chart."""
 PARTS = ("train", "valid", "test")
 MOST_POINTS = 4000
@@ -41,7 +53,9 @@ def bars_by_kind(rows: Rows) -> str:
         .encode(
             x=alt.X("configurations:Q", title="configurations"),
             y=alt.Y("kind:N", title=None, sort=list(KINDS)),
-            color=alt.Color("part:N", title="part", scale=alt.Scale(domain=[*PARTS, "none"], range=list(COLOURS[:3]) + ["#bbbbbb"])),
+            color=alt.Color(
+                "part:N", title="part", scale=alt.Scale(domain=[*PARTS, "none"], range=[*COLOURS[:3], "#bbbbbb"])
+            ),
             order=alt.Order("dealt:Q"),
         )
     )
@@ -53,7 +67,11 @@ def distribution(rows: Rows, column: str, title: str) -> str:
     chart = (
         alt.Chart(_rows(rows), width=420, height=alt.Step(24))
         .mark_boxplot(extent="min-max", size=12)
-        .encode(x=alt.X(f"{column}:Q", title=title, scale=alt.Scale(zero=False)), y=alt.Y("label:N", title=None), color=_kind_colour())
+        .encode(
+            x=alt.X(f"{column}:Q", title=title, scale=alt.Scale(zero=False)),
+            y=alt.Y("label:N", title=None),
+            color=_kind_colour(),
+        )
     )
     return svg(chart)
 
@@ -63,7 +81,11 @@ def learning_curves(rows: Rows) -> str:
     chart = (
         alt.Chart(_rows(rows), width=260, height=200)
         .mark_line(color=COLOURS[0])
-        .encode(x=alt.X("epoch:Q"), y=alt.Y("value:Q", title=None, scale=alt.Scale(type="log")), facet=alt.Facet("label:N", columns=3, title=None))
+        .encode(
+            x=alt.X("epoch:Q"),
+            y=alt.Y("value:Q", title=None, scale=alt.Scale(type="log")),
+            facet=alt.Facet("label:N", columns=3, title=None),
+        )
         .resolve_scale(y="independent")
     )
     return svg(chart)
@@ -81,7 +103,11 @@ def parity(rows: Rows, unit: str) -> str:
         .encode(
             x=alt.X("reference:Q", title=f"reference [{unit}]", scale=alt.Scale(zero=False)),
             y=alt.Y("predicted:Q", title=f"predicted [{unit}]", scale=alt.Scale(zero=False)),
-            color=alt.Color("kind:N", scale=alt.Scale(domain=list(KINDS), range=list(COLOURS)), legend=alt.Legend(values=sorted({str(r["kind"]) for r in thin}), title=None)),
+            color=alt.Color(
+                "kind:N",
+                scale=alt.Scale(domain=list(KINDS), range=list(COLOURS)),
+                legend=alt.Legend(values=sorted({str(r["kind"]) for r in thin}), title=None),
+            ),
         )
     )
     return svg(line + points)
@@ -92,6 +118,10 @@ def traces(rows: Rows, title: str) -> str:
     chart = (
         alt.Chart(_rows(rows), width=520, height=180)
         .mark_line(strokeWidth=1)
-        .encode(x=alt.X("time:Q", title="time [ps]"), y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)), color=alt.Color("run:N", title=None))
+        .encode(
+            x=alt.X("time:Q", title="time [ps]"),
+            y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
+            color=alt.Color("run:N", title=None),
+        )
     )
     return svg(chart)

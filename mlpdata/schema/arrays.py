@@ -18,6 +18,26 @@ from pydantic_core import CoreSchema, core_schema
 Dimension = int | str
 
 
+def exact(value: Any, dtype: str) -> NDArray[Any]:
+    """`value` as a contiguous array of `dtype`, the same array where it is one already.
+
+    numpy alone would turn an atomic number of 300 into 44, and 1.5 into 1.
+
+    Raises:
+        ValueError: not numbers, or integers that `dtype` cannot hold.
+    """
+    given = np.asarray(value, order="C")
+    if given.dtype.kind not in "biuf":
+        raise ValueError(f"expected numbers, found {given.dtype.name}")
+    if given.dtype == dtype or np.dtype(dtype).kind == "f":
+        return np.asarray(given, dtype)
+    with np.errstate(invalid="ignore"):
+        array = given.astype(dtype)
+    if not np.array_equal(array, given):
+        raise ValueError(f"expected numbers that {dtype} can hold, found others")
+    return array
+
+
 @dataclass(frozen=True, init=False)
 class Array:
     """Unit, shape and dtype of an array field.
@@ -43,7 +63,7 @@ class Array:
 
     def check(self, value: Any) -> NDArray[Any]:
         """`value` as a read-only array of this type; numbers must be finite, since absence is None."""
-        array = np.array(value, dtype=self.dtype)
+        array = np.array(exact(value, self.dtype))
         if array.ndim != len(self.shape):
             raise ValueError(f"expected {len(self.shape)} dimensions {self.shape}, found shape {array.shape}")
         for found, wanted in zip(array.shape, self.shape, strict=True):

@@ -37,7 +37,7 @@ class DftParameters(Noun):
     """Level of theory and settings, as the outputs state them; null is unknown."""
 
     code: Code
-    """Program."""
+    """Program and version."""
     functional: str | None
     """Exchange and correlation."""
     exact_exchange: float | None
@@ -101,8 +101,8 @@ class DftRecord(Noun):
     theory: Sha256
     """Identity of the surface."""
     system: System
-    """What was computed."""
+    """Elements and formulas that were computed."""
     dft_parameters: DftParameters
-    """How."""
+    """How they were computed."""
     structure: Structure = Structure()
-    """Of which model."""
+    """How the model was built, where it is a surface."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,9 @@ def write_arrays(folder: Path, blocks: Iterable[Frames], dtypes: Mapping[str, st
     except BaseException:
         writer.close()
         raise
-    return writer.finish()
+    manifest = writer.finish()
+    durable.sync_tree(folder)
+    return manifest
 
 
 class ArrayWriter:
@@ -87,7 +88,7 @@ class ArrayWriter:
             column.stream.close()
 
     def finish(self) -> Manifest:
-        """Cut into shards, write the metadata, sync everything.
+        """Cut into shards and write the metadata; `durable.sync_tree` on the folder then makes the group durable.
 
         Raises:
             StoreError: the disk refused.
@@ -102,7 +103,6 @@ class ArrayWriter:
             record = column.record(large=large)
             files.update(_finish_array(self._folder, name, record))
             arrays[name] = record
-        durable.sync_folder(self._folder)
         return Manifest(n_configurations=self.n_configurations, n_atoms=self.n_atoms, arrays=arrays, files=files)
 
     def append_counts_if_empty(self) -> None:
@@ -140,7 +140,7 @@ class _Column:
                 raise UsageError(
                     f"expected {self.name} that {self.dtype.name} can hold, found a larger number."
                 ) from error
-        self.stream.write(memoryview(stored.reshape(-1).view(np.uint8)))
+        self.stream.write(stored.reshape(-1).view(np.uint8).data)
         self.rows += len(values)
 
     def fill(self, rows: int) -> None:
@@ -180,7 +180,7 @@ def _is_blank(name: str, values: NDArray[Any]) -> bool:
 
 
 def _finish_array(folder: Path, name: str, record: ArrayRecord) -> Iterator[tuple[str, FileRecord]]:
-    """Shards, metadata and the folder of one array, all synced."""
+    """Shards and metadata of one array."""
     _split(folder, name, record)
     for shard in range(record.n_shards):
         place = record.shard_name(name, shard)
@@ -189,7 +189,6 @@ def _finish_array(folder: Path, name: str, record: ArrayRecord) -> Iterator[tupl
         (folder / record.shard_name(name, 0)).unlink()
     place = f"{name}/{layout.ZARR}"
     yield place, _write_json(folder / place, _array_metadata(name, record))
-    durable.sync_folder(folder / name)
 
 
 def _split(folder: Path, name: str, record: ArrayRecord) -> None:
@@ -197,20 +196,27 @@ def _split(folder: Path, name: str, record: ArrayRecord) -> None:
     flat = folder / record.shard_name(name, 0)
     size = record.shard_rows * record.row_bytes
     for shard in range(record.n_shards - 1, 0, -1):
-        stream = durable.Stream(folder / record.shard_name(name, shard))
-        with flat.open("rb") as source:
-            source.seek(shard * size)
-            while piece := source.read(_PIECE):
-                stream.write(piece)
+        durable.stage(folder / record.shard_name(name, shard), _pieces(flat, shard * size))
+        stream = durable.Stream(flat, "a")
+        stream.truncate(shard * size)
         stream.close()
-        os.truncate(flat, shard * size)
+
+
+def _pieces(path: Path, start: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def _finish_shard(path: Path, name: str, record: ArrayRecord, shard: int) -> FileRecord:
-    """Pad a shard to whole chunks, append its index, sync, and take its checksums."""
+    """Pad a shard to whole chunks, append its index, and take its checksums."""
     rows, cut = record.rows_of(shard), record.grid
-    padding = np.full((cut.padded(rows) - rows, *record.shape), layout.blank_of(name), record.dtype)
-    durable.append(path, padding.astype(padding.dtype.newbyteorder("<")).tobytes() + cut.index(rows, record.row_bytes))
+    dtype = np.dtype(record.dtype).newbyteorder("<")
+    padding = np.full((cut.padded(rows) - rows, *record.shape), layout.blank_of(name), dtype)
+    stream = durable.Stream(path, "a")
+    stream.write(padding.tobytes() + cut.shard_index(rows, record.row_bytes))
+    stream.close()
     return file_record(path, path.stat().st_size - cut.index_bytes)
 
 
@@ -230,7 +236,7 @@ def file_record(path: Path, covered: int | None = None) -> FileRecord:
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> FileRecord:
     text = digest.canonical_json(value)
-    durable.write(path, text)
+    durable.stage(path, text)
     return FileRecord(bytes=len(text), sha256=digest.sha256(text))
 
 

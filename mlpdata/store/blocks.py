@@ -39,6 +39,8 @@ class Blocks:
         self._checksum = np.concatenate(checksum or [np.zeros(0, np.uint64)])
         blank = np.array([one.path is None for one in placed], bool)
         self._good = blank[self._owner]
+        self.n_unread = int((~self._good).sum())
+        """Blocks that were not verified yet."""
 
     def check(self, start: I64, stop: I64) -> None:
         """Verify each block that holds a byte of the ranges [start, stop), unless it was verified before.
@@ -67,11 +69,12 @@ class Blocks:
                 owner = self._placed[self._owner[block]]
                 number = (int(self._start[block]) - owner.first_row * self._pages.row_bytes) // BLOCK
                 raise CorruptError(
-                    f"expected block {number} (bytes {number * BLOCK} on) to have checksum {int(self._checksum[block]):016x}, "
+                    f"expected checksum {int(self._checksum[block]):016x} of block {number} (bytes {number * BLOCK} on), "
                     f"found {found:016x}. The bytes changed since they were written: restore the file.",
                     path=owner.path,
                 )
             self._good[block] = True
+        self.n_unread -= len(blocks)
 
 
 def _checked_count(one: Placed, blocks: int, size: int) -> int:

@@ -6,9 +6,7 @@ only adds files that no snapshot names yet; so a crash leaves the old version or
 
 from __future__ import annotations
 
-import fcntl
 import heapq
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from pathlib import Path
 
 from mlpdata import digest, durable
 from mlpdata.errors import CommitUncertain, CorruptError, NotFound, StoreError, UsageError
-from mlpdata.schema.records import Retraction, Snapshot
+from mlpdata.schema.records import Snapshot
 from mlpdata.store import layout
 from mlpdata.store.rebase import Change, rebased
 from mlpdata.store.segment import Writer, kept_calculations, read_segment
@@ -210,23 +208,23 @@ class Repository:
         return snapshot
 
     def _adopt(self, writer: Writer) -> str | None:
-        """Move a finished segment to its place; one that is there already, from an attempt that died, is taken as is."""
+        """Move a finished segment to its place; one from an attempt that died is taken as it is."""
         finished = writer.finish()
         if finished is None:
             return None
         self._make_folders()
         segment, folder = finished
         target = layout.segment_folder(self.path, segment.id)
-        if not target.exists():
-            try:
-                durable.rename(folder, target)
-            except CommitUncertain as error:
-                raise StoreError(error.message, path=target) from error
-            except StoreError:
-                if not target.exists():
-                    raise
-        read_segment(self.path, segment.id)
-        durable.sync_folder(target.parent)
+        if target.exists():
+            read_segment(self.path, segment.id)
+            durable.sync_folder(target.parent)
+            return segment.id
+        try:
+            durable.rename(folder, target)
+        except CommitUncertain as error:
+            raise StoreError(
+                "expected to sync the segment, found a disk error. Nothing changed.", path=target
+            ) from error
         return segment.id
 
     def _publish(self, snapshot: Snapshot) -> None:
@@ -248,15 +246,7 @@ class Repository:
         """Remove the staging folders of writers that died; a living one holds a lock on its folder."""
         staging = self.work / "staging"
         for folder in staging.iterdir() if staging.is_dir() else ():
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            else:
-                durable.remove_tree(folder)
-            finally:
-                os.close(handle)
+            durable.remove_dead(folder)
 
     def _refuse_missing_head(self) -> None:
         snapshots = self.path / layout.SNAPSHOTS

@@ -91,7 +91,7 @@ class Grid(NamedTuple):
         """`rows` rounded up to whole chunks: the rows that the data part of their shard holds."""
         return -(-rows // self.chunk_rows) * self.chunk_rows
 
-    def index(self, rows: int, row_bytes: int) -> bytes:
+    def shard_index(self, rows: int, row_bytes: int) -> bytes:
         """The index of a shard of which the first `rows` rows are inside the array."""
         table = np.full((self.shard_rows // self.chunk_rows, 2), _NO_CHUNK, "<u8")
         present = self.padded(rows) // self.chunk_rows

@@ -51,6 +51,7 @@ class Mapped:
         self._bit = {name: 1 << index for index, name in enumerate(self.names)}
         self._read_counts()
         self._flags = np.zeros(self.n_configurations, np.uint32)
+        self._whole = 0
 
     def _open(self, name: str, kind: type[Pages | Pieces]) -> _Column:
         """Map the shards of one array of all parts."""
@@ -59,7 +60,7 @@ class Mapped:
             (manifest.arrays[name] for _, manifest in self._parts if name in manifest.arrays),
             layout.counts_record(),
         )
-        placed = []
+        placed: list[Placed] = []
         for (folder, manifest), base in zip(self._parts, self._base[level].tolist(), strict=False):
             rows = manifest.n_atoms if level == ATOM else manifest.n_configurations
             placed.extend(open_shards(folder, manifest, name, rows, record, base))
@@ -114,24 +115,25 @@ class Mapped:
     ) -> dict[str, NDArray[Any]]:
         """Several arrays of the same configurations: one check and one index for all of them. See `gather`."""
         index = self._checked_rows(rows)
-        self._verify([name for name in names if name in self._arrays], index)
+        self._verify(names, index)
         return self._take(names, index, out or {})
 
     def _take(self, names: Sequence[str], rows: I64, out: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        place, atoms = None, None
+        place: I64 | None = None
+        atoms: I64 | None = None
         taken = {}
         for name in names:
             column = self._arrays.get(name)
             if column is None:
                 taken[name] = self._blank(name, rows, out.get(name))
-            elif column.per_atom:
-                if atoms is None:
-                    atoms = ragged_index(self._start.take(rows), self.n_atoms.take(rows))
-                taken[name] = column.pages.take(atoms, out.get(name))
+                continue
+            if column.per_atom:
+                index = atoms = (
+                    ragged_index(self._start.take(rows), self.n_atoms.take(rows)) if atoms is None else atoms
+                )
             else:
-                if place is None:
-                    place = self._place.take(rows)
-                taken[name] = column.pages.take(place, out.get(name))
+                index = place = self._place.take(rows) if place is None else place
+            taken[name] = column.pages.take(index, out.get(name))
         return taken
 
     def _blank(self, name: str, rows: I64, out: NDArray[Any] | None) -> NDArray[Any]:
@@ -186,7 +188,8 @@ class Mapped:
         if not self._arrays:
             raise UsageError("expected an open mapping, found a closed one. Open the snapshot again.")
         index = np.ascontiguousarray(rows, np.int64).reshape(-1)
-        if len(index) and (index.min() < 0 or index.max() >= self.n_configurations):
+        # a negative row is a large one when read as unsigned: one pass checks both ends
+        if len(index) and np.maximum.reduce(index.view(np.uint64)) >= self.n_configurations:
             raise NotFound(
                 f"expected rows from 0 to {self.n_configurations - 1}, found {index.min()} to {index.max()}."
             )
@@ -196,19 +199,23 @@ class Mapped:
         """Check the blocks under `rows` of `names`, unless each of these configurations was read before."""
         wanted = 0
         for name in names:
-            wanted |= self._bit.get(name, 0)
+            wanted |= self._bit.get(name, 0)  # a name that no part has is blank
+        if wanted & ~self._whole == 0:
+            return
         flags = self._flags.take(rows)
-        if not len(rows) or int(np.bitwise_and.reduce(flags)) & wanted == wanted:
+        if int(np.bitwise_and.reduce(flags)) & wanted == wanted:
             return
         first, new = self._start.take(rows), self._place.take(rows)
-        for name in names:
-            bit = self._bit.get(name, 0)
+        for name in self._bit.keys() & set(names):
+            bit = self._bit[name]
             fresh = (flags & np.uint32(bit)) == 0
             column = self._arrays[name]
             start = (first if column.per_atom else new)[fresh]
             stop = start + (self.n_atoms.take(rows)[fresh] if column.per_atom else 1)
             column.blocks.check(start * column.pages.row_bytes, stop * column.pages.row_bytes)
             self._flags[rows[fresh]] |= np.uint32(bit)
+            if column.blocks.n_unread == 0:
+                self._whole |= bit
 
 
 class _Column:
@@ -216,7 +223,7 @@ class _Column:
 
     __slots__ = ("blocks", "pages", "per_atom")
 
-    def __init__(self, per_atom: bool, pages: Pages | Pieces, blocks: Blocks) -> None:  # noqa: FBT001
+    def __init__(self, per_atom: bool, pages: Pages | Pieces, blocks: Blocks) -> None:
         self.per_atom = per_atom
         self.pages = pages
         self.blocks = blocks

@@ -40,7 +40,7 @@ class Placed:
 
 
 def open_shards(
-    folder: Path, manifest: Manifest, name: str, rows: int, expected: ArrayRecord, base: int
+    folder: Path, manifest: Manifest, name: str, rows: int, expected: ArrayRecord, *, base: int
 ) -> Iterator[Placed]:
     """The shards of the array `name` of one folder, from row `base` on; blank rows where the folder lacks it.
 
@@ -68,7 +68,7 @@ def open_shards(
 
 
 def _check_index(path: Path, file: FileRecord, record: ArrayRecord, shard: int) -> None:
-    index = record.grid.index(record.rows_of(shard), record.row_bytes)
+    index = record.grid.shard_index(record.rows_of(shard), record.row_bytes)
     size = record.grid.padded(record.rows_of(shard)) * record.row_bytes + len(index)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -130,7 +130,7 @@ class Pages(_Rows):
 
     def bytes(self, start: int, stop: int) -> memoryview:
         """The bytes from `start` to `stop`, within one shard."""
-        return memoryview(self._bytes[start:stop])
+        return self._bytes[start:stop].data
 
 
 class Pieces(_Rows):
@@ -165,7 +165,7 @@ class Pieces(_Rows):
         piece = int(np.searchsorted(self._first * self.row_bytes, start, side="right")) - 1
         offset = int(self._first[piece]) * self.row_bytes
         flat = self._pieces[piece].reshape(-1).view(np.uint8)
-        return memoryview(flat[start - offset : stop - offset])
+        return flat[start - offset : stop - offset].data
 
 
 class _Range:

@@ -6,10 +6,9 @@ is cut off again. Nothing of a segment depends on time or place: the same calcul
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +22,8 @@ from mlpdata.frames import Frames, concatenate
 from mlpdata.schema.calculation import Calculation
 from mlpdata.store import layout, tables
 from mlpdata.store.arrays import ArrayWriter, file_record
-from mlpdata.store.index import id_index
 from mlpdata.store.columns import frame_columns, shortest_distances
+from mlpdata.store.index import id_index
 from mlpdata.store.layout import Segment
 from mlpdata.store.tables import Stored
 from mlpdata.units import F64
@@ -46,6 +45,24 @@ class _Block(NamedTuple):
     min_distance: F64
 
 
+class _Waiting:
+    """Blocks whose columns are to be worked out together."""
+
+    def __init__(self) -> None:
+        self.blocks: list[_Block] = []
+        self._n_configurations = self._n_atoms = 0
+
+    def add(self, blocks: Iterable[_Block]) -> None:
+        for block in blocks:
+            self.blocks.append(block)
+            self._n_configurations += len(block.frames)
+            self._n_atoms += len(block.frames.atomic_numbers)
+
+    @property
+    def are_many(self) -> bool:
+        return self._n_configurations >= PENDING_CONFIGURATIONS or self._n_atoms >= PENDING_ATOMS
+
+
 class _Spill(NamedTuple):
     """Columns that were worked out and put on disk."""
 
@@ -60,7 +77,7 @@ class _Begun(NamedTuple):
     first_row: int
     first_atom: int
     ids: list[Ids]
-    blocks: list[_Block]
+    waiting: _Waiting
 
 
 class Writer:
@@ -75,27 +92,26 @@ class Writer:
 
     def __init__(self, staging: Path, stored: Callable[[int], bool]) -> None:
         self.folder = staging / secrets.token_hex(8)
-        durable.make_scratch(self.folder)
-        self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        for name in ("segment", "spill"):
-            durable.make_scratch(self.folder / name)
-        self._is_stored = stored
+        for folder in (self.folder, self.folder / "segment", self.folder / "spill"):
+            durable.make_scratch(folder)
         self._arrays = ArrayWriter(self.folder / "segment" / layout.ARRAYS)
+        self._lock = durable.mark_alive(self.folder)
+        self._is_stored = stored
         self._stored: list[Stored] = []
         self._ids: list[Ids] = []
         self.wanted: dict[int, str] = {}
         """What the commit shall show: what each calculation adds to content, and its record."""
-        self._waiting: list[_Block] = []
+        self._waiting = _Waiting()
         self._spills: list[_Spill] = []
         self._begun: _Begun | None = None
         self._failure: StoreError | None = None
+        self._finished: tuple[Segment, Path] | None = None
 
     def begin(self) -> None:
         """A calculation follows."""
         if self._begun is not None:
             raise UsageError("expected end() or abandon() before begin(), found a calculation that is not finished.")
-        self._begun = _Begun(self._arrays.n_configurations, self._arrays.n_atoms, [], [])
+        self._begun = _Begun(self._arrays.n_configurations, self._arrays.n_atoms, [], _Waiting())
 
     def append(self, frames: Frames) -> None:
         """Add configurations to the calculation begun.
@@ -110,10 +126,10 @@ class Writer:
         try:
             self._arrays.append(frames)
             begun.ids.append(block.ids)
-            begun.blocks.append(block)
-            if _large(self._waiting) or _large(begun.blocks):
-                self._spill(self._waiting)
-                self._spill(begun.blocks)
+            begun.waiting.add([block])
+            if begun.waiting.are_many:
+                self._spill(begun.waiting.blocks)
+                self._begun = begun._replace(waiting=_Waiting())
         except StoreError as error:
             self._failure = error
             raise
@@ -131,8 +147,10 @@ class Writer:
             return
         self._stored.append(Stored(calculation, record, begun.first_row, len(ids), content))
         self._ids.append(ids)
-        self._waiting += begun.blocks
         self._begun = None
+        self._waiting.add(begun.waiting.blocks)
+        if self._waiting.are_many:
+            self._spill_waiting()
 
     def abandon(self) -> None:
         """Forget the calculation begun."""
@@ -143,7 +161,7 @@ class Writer:
         self._spills = [spill for spill in self._spills if number not in spill.calculation]
 
     def finish(self) -> tuple[Segment, Path] | None:
-        """Complete the files, all synced: the segment's record and its folder. None where nothing is to be stored.
+        """Complete the files and sync them: the segment's record and its folder. None where nothing is to be stored.
 
         Raises:
             StoreError: the disk refused, now or at an earlier step.
@@ -152,11 +170,11 @@ class Writer:
             raise self._failure
         if self._begun is not None:
             raise UsageError("expected end() or abandon() before the commit, found a calculation that is not finished.")
-        if not self._stored:
-            return None
+        if not self._stored or self._finished:
+            return self._finished
         folder = self.folder / "segment"
         self._write_tables(folder)
-        durable.write(folder / layout.IDS, id_index(np.concatenate(self._ids)))
+        durable.stage(folder / layout.IDS, id_index(np.concatenate(self._ids)))
         names = (*(f"{name}.parquet" for name in layout.TABLES), layout.IDS)
         segment = Segment(
             n_calculations=len(self._stored),
@@ -164,9 +182,10 @@ class Writer:
             arrays=self._arrays.finish(),
             files={name: file_record(folder / name) for name in names},
         )
-        durable.write(folder / layout.SEGMENT_RECORD, digest.canonical_json(segment.as_json()))
-        durable.sync_folder(folder)
-        return segment, folder
+        durable.stage(folder / layout.SEGMENT_RECORD, digest.canonical_json(segment.as_json()))
+        durable.sync_tree(folder)
+        self._finished = segment, folder
+        return self._finished
 
     def discard(self) -> None:
         """Remove the staging folder, whatever is in it."""
@@ -180,10 +199,13 @@ class Writer:
             raise UsageError("expected begin() first, found no calculation begun.")
         return self._begun
 
+    def _spill_waiting(self) -> None:
+        if self._waiting.blocks:
+            self._spill(self._waiting.blocks)
+        self._waiting = _Waiting()
+
     def _spill(self, blocks: list[_Block]) -> None:
-        """Work out the columns of `blocks`, put them on disk, and empty the list."""
-        if not blocks:
-            return
+        """Work out the columns of `blocks` and put them on disk."""
         columns = frame_columns(
             concatenate([block.frames for block in blocks]),
             np.concatenate([block.ids for block in blocks]),
@@ -194,27 +216,20 @@ class Writer:
         path = self.folder / "spill" / f"{len(self._spills):08d}-{secrets.token_hex(4)}.arrow"
         tables.spill(path, columns)
         self._spills.append(_Spill(path, np.repeat([block.calculation for block in blocks], sizes)))
-        blocks.clear()
 
     def _write_tables(self, folder: Path) -> None:
-        self._spill(self._waiting)
+        self._spill_waiting()
         spilled = tables.read_spills([spill.path for spill in self._spills])
         owner = np.concatenate([np.empty(0, np.int64), *(spill.calculation for spill in self._spills)])
+        calculations = tables.calculations_table(self._stored)
         batches = {
-            "configurations": tables.configuration_batches(spilled, owner, self._stored),
-            "calculations": iter([tables.calculations_table(self._stored)]),
+            "configurations": tables.configuration_batches(spilled, owner, calculations),
+            "calculations": iter([calculations]),
             "methods": iter([tables.methods_table(self._stored)]),
             "sources": iter([tables.sources_table(self._stored)]),
         }
         for name in layout.TABLES:
             tables.write_table(folder / f"{name}.parquet", batches[name], tables.COLUMNS[name])
-
-
-def _large(blocks: list[_Block]) -> bool:
-    return (
-        sum(len(block.frames) for block in blocks) >= PENDING_CONFIGURATIONS
-        or sum(len(block.frames.atomic_numbers) for block in blocks) >= PENDING_ATOMS
-    )
 
 
 def read_segment(store: Path, segment: str) -> Segment:

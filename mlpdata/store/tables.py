@@ -248,14 +248,14 @@ def sources_table(stored: Sequence[Stored]) -> pa.Table:
 
 
 def write_table(path: Path, batches: Iterator[pa.Table], columns: Mapping[str, pa.DataType]) -> None:
-    """Write `batches` as one Parquet file with a checksum on every page, durable.
+    """Write `batches` as one Parquet file with a checksum on every page; not synced.
 
     Raises:
         StoreError: the disk refused.
     """
     text = [name for name, kind in columns.items() if kind == pa.string()]
     with (
-        durable.library_writes(path),
+        durable.staged_by_library(path),
         pq.ParquetWriter(
             path,
             schema(columns),
@@ -279,9 +279,7 @@ def spill(path: Path, columns: Mapping[str, pa.Array]) -> None:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    stream = durable.Stream(path)
-    stream.write(memoryview(sink.getvalue()))
-    stream.close()
+    durable.stage(path, memoryview(sink.getvalue()))
 
 
 def read_spills(paths: Sequence[Path]) -> pa.Table:
@@ -291,24 +289,21 @@ def read_spills(paths: Sequence[Path]) -> pa.Table:
 
 
 def configuration_batches(
-    spilled: pa.Table, calculation: NDArray[np.int64], stored: Sequence[Stored]
+    spilled: pa.Table, calculation: NDArray[np.int64], calculations: pa.Table
 ) -> Iterator[pa.Table]:
     """The configurations table sorted by formula, one row group at a time.
 
     Args:
         spilled: the columns `FROM_FRAMES`, any order of rows; may lie in mapped files.
-        calculation: position in `stored` of the calculation of each row of `spilled`.
-        stored: the calculations.
+        calculation: row in `calculations` of the calculation of each row of `spilled`.
+        calculations: the calculations table.
     """
-    shared = pa.Table.from_pylist(
-        [shared_columns(one.calculation, one.record) for one in stored], schema=schema(FROM_CALCULATION)
-    )
     order = pc.sort_indices(spilled.select(["formula", "row"]), [("formula", "ascending"), ("row", "ascending")])
     for start in range(0, spilled.num_rows, ROW_GROUP):
         rows = order.slice(start, ROW_GROUP)
         both = {name: spilled.column(name).take(rows) for name in FROM_FRAMES}
         which = pa.array(calculation[rows.to_numpy()])
-        both |= {name: shared.column(name).take(which) for name in FROM_CALCULATION}
+        both |= {name: calculations.column(name).take(which) for name in FROM_CALCULATION}
         yield pa.table(both, schema=schema(CONFIGURATIONS))
 
 
@@ -333,7 +328,7 @@ def check_file(path: Path, record: FileRecord) -> None:
         CorruptError: names the file and what differs.
     """
     try:
-        content = memoryview(np.memmap(path, np.uint8, "r")) if record.bytes else memoryview(path.read_bytes())
+        content = np.memmap(path, np.uint8, "r").data if record.bytes else memoryview(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CorruptError(f"expected {record.bytes} bytes, found: {error}. Restore the file.", path=path) from error
     if len(content) != record.bytes:

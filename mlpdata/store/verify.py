@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,60 +74,60 @@ def verify(path: Path | str, *, quick: bool = False) -> VerifyReport:
         NotFound: there is no store.
         NewerSchema: a newer mlpdata wrote it.
     """
-    return _Verification(Path(path), quick).run()
+    return _Verification(Path(path), quick=quick).run()
 
 
 class _Verification:
     """One walk over a store; a fault is noted and the walk goes on."""
 
-    def __init__(self, store: Path, quick: bool) -> None:  # noqa: FBT001
+    def __init__(self, store: Path, *, quick: bool) -> None:
         self.store = store
         self.quick = quick
         self.report = VerifyReport()
-        self.kept: dict[str, list[Kept] | None] = {}
+        self.kept: dict[str, list[Kept]] = {}
 
     def run(self) -> VerifyReport:
         snapshots = self.snapshots()
-        for segment in dict.fromkeys(name for snapshot in snapshots for name in snapshot.segments):
+        for name in dict.fromkeys(name for snapshot in snapshots for name in snapshot.segments):
             self.report.n_segments += 1
-            self.kept[segment] = self.noting(
-                layout.segment_folder(self.store, segment), lambda s=segment: self.segment(s)
-            )
+            with self.noting(layout.segment_folder(self.store, name)):
+                self.kept[name] = self.segment(name)
         for snapshot in snapshots:
-            self.noting(layout.snapshot_file(self.store, snapshot.id), lambda s=snapshot: self.totals(s))
+            self.totals(snapshot)
         return self.report
 
-    def noting(self, path: Path, check: Callable[[], Any]) -> Any:
-        """The result of `check`; what it raises becomes a fault of `path`."""
+    @contextmanager
+    def noting(self, path: Path) -> Iterator[None]:
+        """What is raised inside becomes a fault of `path`."""
         try:
-            return check()
+            yield
         except (NotFound, NewerSchema):
             raise
         except MlpdataError as error:
             self.fault(error.path or path, error.message)
         except (OSError, ValueError, KeyError) as error:
             self.fault(path, f"expected what was written, found: {error}.")
-        return None
 
     def fault(self, path: str | Path, what: str) -> None:
         self.report.faults.append(Fault(str(path), what))
 
     def snapshots(self) -> list[Snapshot]:
         """All snapshots that HEAD, the tags and their parents name."""
+        repository = Repository(self.store)
+        waiting: list[str] = []
+        with self.noting(self.store / layout.HEAD):
+            head = Repository.open(self.store).head()
+            waiting += [head.id] if head is not None else []
+        with self.noting(self.store / layout.REFS):
+            waiting += repository.tags().values()
         found: dict[str, Snapshot] = {}
-        repository = self.noting(self.store / layout.HEAD, lambda: Repository.open(self.store))
-        repository = repository or Repository(self.store)
-        head = self.noting(self.store / layout.HEAD, repository.head) if not self.report.faults else None
-        waiting = [head.id] if head is not None else []
-        waiting += (self.noting(self.store / layout.REFS, repository.tags) or {}).values()
         while waiting:
             name = waiting.pop()
+            path = layout.snapshot_file(self.store, name)
             if name not in found:
-                path = layout.snapshot_file(self.store, name)
-                record = self.noting(path, lambda name=name: repository.read(name))
-                if record is not None:
-                    found[name] = record
-                    waiting += record.parents
+                with self.noting(path):
+                    found[name] = repository.read(name)
+                    waiting += found[name].parents
                     self.count(path)
         self.report.n_snapshots = len(found)
         return list(found.values())
@@ -142,7 +143,8 @@ class _Verification:
         before = len(self.report.faults)
         files = {f"{layout.ARRAYS}/{place}": file for place, file in segment.arrays.files.items()} | segment.files
         for place, file in files.items():
-            self.noting(folder / place, lambda place=place, file=file: self.file(folder / place, file))
+            with self.noting(folder / place):
+                self.file(folder / place, file)
         self.strangers(folder, {*files, layout.SEGMENT_RECORD})
         kept = kept_calculations(self.store, name)
         with Mapped([(folder / layout.ARRAYS, segment.arrays)]) as mapped:
@@ -191,11 +193,12 @@ class _Verification:
 
     def totals(self, snapshot: Snapshot) -> None:
         """What a snapshot says it shows."""
-        parts = [self.kept.get(name) for name in snapshot.segments]
-        if any(part is None for part in parts):
-            return
+        if not all(name in self.kept for name in snapshot.segments):
+            return  # the damaged segment is named already
         hidden = {(one.segment, one.calculation) for one in snapshot.retracted}
-        shown = [one for part in parts for one in part or () if (one.segment, one.record) not in hidden]
+        shown = [
+            one for name in snapshot.segments for one in self.kept[name] if (one.segment, one.record) not in hidden
+        ]
         path = layout.snapshot_file(self.store, snapshot.id)
         if digest.content_id(sum(one.content for one in shown)) != snapshot.content:
             self.fault(path, "expected content to be that of the calculations shown, found another.")

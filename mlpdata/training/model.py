@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +30,10 @@ SILU_GAIN = 1.6765324703310907
 """1 / sqrt(E[silu(x)^2]) for normal x: keeps the variance of features through a layer."""
 ENVELOPE_POWER = 6
 """Value, slope and curvature of the envelope vanish at the cutoff: forces are smooth there."""
+
+
+SCALAR = o3.Irrep("0e")
+Irreps = list[o3.Irrep]
 
 
 class Prediction(NamedTuple):
@@ -78,6 +83,8 @@ class Mix(nn.Module):
 class Radial(nn.Module):
     """Bessel functions of the distance under an envelope that ends smoothly at the cutoff."""
 
+    order: Tensor
+
     def __init__(self, cutoff: float, count: int) -> None:
         super().__init__()
         self.cutoff = cutoff
@@ -102,98 +109,99 @@ class Path(NamedTuple):
 class Convolution(nn.Module):
     """Messages: features of the neighbours coupled with harmonics, weighted by the distance, summed over neighbours."""
 
-    def __init__(
-        self, irreps: list[o3.Irrep], harmonics: list[o3.Irrep], targets: list[o3.Irrep], params: ModelParams
-    ) -> None:
+    coupling: Tensor
+    path_of: Tensor
+
+    def __init__(self, irreps: Irreps, harmonics: Irreps, targets: Irreps, params: ModelParams) -> None:
         super().__init__()
         self.channels = params.channels
         self.paths = [Path(a, b, t) for t in targets for a in irreps for b in harmonics if t in a * b]
-        self.targets = targets
-        coupling = _couplings(irreps, harmonics, self.paths)
-        self.register_buffer("coupling", coupling)
+        self.register_buffer("coupling", _couplings(irreps, harmonics, self.paths))
         sizes = torch.tensor([path.target.dim for path in self.paths])
-        self.register_buffer("path_of", torch.repeat_interleave(torch.arange(len(sizes)), sizes))
+        self.register_buffer("path_of", torch.repeat_interleave(sizes))
         self.hidden = Mix(params.radial_basis, params.radial_hidden)
         self.weights = Mix(params.radial_hidden, len(self.paths) * params.channels)
 
     def forward(self, x: Tensor, radial: Tensor, harmonics: Tensor, edges: Tensor) -> Tensor:
         """Features (n, components, channels) to messages (n, components of all paths, channels)."""
-        weights = self.weights(silu(self.hidden(radial))).unflatten(1, (-1, self.channels))
-        coupling = (harmonics @ self.coupling.flatten(1)).unflatten(1, self.coupling.shape[1:])
+        weights = self.weights(silu(self.hidden(radial))).view(-1, len(self.paths), self.channels)
+        coupling = (harmonics @ self.coupling.flatten(1)).view(-1, *self.coupling.shape[1:])
         neighbour = x.index_select(0, edges[1])
-        if x.shape[1] == 1:
+        if x.shape[1] == 1:  # scalars alone: nothing to contract
             message = coupling * (weights * neighbour).index_select(1, self.path_of)
         else:
             message = torch.bmm(coupling, neighbour) * weights.index_select(1, self.path_of)
         return x.new_zeros(x.shape[0], *message.shape[1:]).index_add(0, edges[0], message)
 
 
-def _couplings(irreps: list[o3.Irrep], harmonics: list[o3.Irrep], paths: list[Path]) -> Tensor:
+def _couplings(irreps: Irreps, harmonics: Irreps, paths: list[Path]) -> Tensor:
     """Wigner 3j symbols of all paths as one array (harmonics, targets, sources), each path of unit variance."""
-    at_source, at_harmonic = _slices(irreps), _slices(harmonics)
-    at_target = _slices([path.target for path in paths])
-    out = torch.zeros(_size(harmonics), at_target[-1].stop, _size(irreps))
-    for path, rows in zip(paths, at_target, strict=True):
+    sources, spheres, targets = _slices(irreps), _slices(harmonics), _slices([path.target for path in paths])
+    out = torch.zeros(spheres[-1].stop, targets[-1].stop, sources[-1].stop)
+    for path, rows in zip(paths, targets, strict=True):
         block = o3.wigner_3j(path.harmonic.l, path.target.l, path.source.l) * math.sqrt(path.target.dim)
-        out[at_harmonic[harmonics.index(path.harmonic)], rows, at_source[irreps.index(path.source)]] = block
+        out[spheres[harmonics.index(path.harmonic)], rows, sources[irreps.index(path.source)]] = block
     return out
 
 
-def _slices(irreps: list[o3.Irrep]) -> list[slice]:
-    ends = [0]
-    for irrep in irreps:
-        ends.append(ends[-1] + irrep.dim)
-    return [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
-
-
-def _size(irreps: list[o3.Irrep]) -> int:
-    return sum(irrep.dim for irrep in irreps)
+def _slices(irreps: Irreps) -> list[slice]:
+    """Where the components of each irrep lie."""
+    ends = itertools.accumulate((irrep.dim for irrep in irreps), initial=0)
+    return [slice(first, end) for first, end in itertools.pairwise(ends)]
 
 
 class Layer(nn.Module):
-    """Convolution, mixing of channels, element-dependent self-connection and gate."""
+    """Convolution, mixing of channels, element-dependent self-connection and gate.
 
-    def __init__(
-        self, irreps: list[o3.Irrep], harmonics: list[o3.Irrep], targets: list[o3.Irrep], elements: int, params: ModelParams
-    ) -> None:
+    The scalars also take in the squared length of every irrep, which are products of two neighbours: angles within
+    one layer.
+    """
+
+    def __init__(self, irreps: Irreps, harmonics: Irreps, targets: Irreps, elements: int, params: ModelParams) -> None:
         super().__init__()
+        channels = params.channels
         self.convolution = Convolution(irreps, harmonics, targets, params)
-        self.irreps, self.targets, self.channels = irreps, targets, params.channels
-        self.gates = len(targets) - 1
-        self.before = Mix(params.channels, params.channels)
-        widths = [params.channels * (1 + self.gates if target == SCALAR else 1) for target in targets]
-        fans = [sum(path.target == target for path in self.convolution.paths) * params.channels for target in targets]
-        self.after = nn.ModuleList(Mix(fan, width) for fan, width in zip(fans, widths, strict=True))
-        self.own = nn.ModuleList(
-            Mix(params.channels, width, elements) if target in irreps else None for target, width in zip(targets, widths)
+        self.channels, self.irreps, self.targets = channels, irreps, targets
+        self.before = Mix(channels, channels)
+        widths = [channels * len(targets) if target == SCALAR else channels for target in targets]
+        paths = [sum(path.target == target for path in self.convolution.paths) for target in targets]
+        self.after = nn.ModuleList(Mix(count * channels, width) for count, width in zip(paths, widths, strict=True))
+        self.own = nn.ModuleDict(
+            {
+                str(target): Mix(channels, width, elements)
+                for target, width in zip(targets, widths, strict=True)
+                if target in irreps
+            }
         )
-        self.norms = Mix(len(targets) * params.channels, widths[0]) if NORMS else None
+        self.lengths = Mix(channels * len(targets), channels * len(targets))
+        self.rows = _rows(targets, paths)
 
     def forward(self, x: Tensor, element: Tensor, radial: Tensor, harmonics: Tensor, edges: Tensor) -> Tensor:
-        """Features (n, components, channels) to features of the targets."""
+        """Features (n, components of the irreps, channels) to features (n, components of the targets, channels)."""
         message = self.convolution(self.before(x), radial, harmonics, edges)
-        own = dict(zip(self.irreps, x.split([irrep.dim for irrep in self.irreps], dim=1), strict=True))
-        mixed, start = [], 0
-        for target, after, connect in zip(self.targets, self.after, self.own, strict=True):
-            paths = after.weight.shape[0] // self.channels
-            block = message[:, start : start + paths * target.dim].unflatten(1, (paths, target.dim))
-            start += paths * target.dim
-            new = after(block.transpose(1, 2).flatten(2))
-            if connect is not None:
-                new = (new + connect(own[target], element)) * math.sqrt(0.5)
-            mixed.append(new)
-        if self.norms is not None:
-            sq = torch.cat([(m[..., :self.channels] ** 2).mean(1) for m in mixed], 1)
-            mixed[0] = mixed[0] + self.norms(sq)[:, None]
-        scalars = silu(mixed[0])
-        if not self.gates:
-            return scalars
-        values, *gates = scalars.split(self.channels, dim=2)
-        return torch.cat([values, *(m * g for m, g in zip(mixed[1:], gates, strict=True))], dim=1)
+        own = dict(zip(self.irreps, (x[:, part] for part in _slices(self.irreps)), strict=True))
+        scalars, *tensors = (
+            self._mixed(target, after, message[:, rows], own.get(target), element)
+            for target, after, rows in zip(self.targets, self.after, self.rows, strict=True)
+        )
+        squares = [block[..., : self.channels].square().mean(1, keepdim=True) for block in (scalars, *tensors)]
+        gated = silu(scalars + self.lengths(torch.cat(squares, 2)))
+        values, *gates = torch.split(gated, self.channels, dim=2)
+        return torch.cat([values, *(tensor * gate for tensor, gate in zip(tensors, gates, strict=True))], dim=1)
+
+    def _mixed(
+        self, target: o3.Irrep, after: nn.Module, message: Tensor, own: Tensor | None, element: Tensor
+    ) -> Tensor:
+        """One irrep: the paths that lead to it mixed, and the atom's own feature, (n, target.dim, width)."""
+        paths = message.view(len(message), -1, target.dim, self.channels).transpose(1, 2).flatten(2)
+        mixed: Tensor = after(paths)
+        return mixed if own is None else (mixed + self.own[str(target)](own, element)) * math.sqrt(0.5)
 
 
-NORMS = False
-SCALAR = o3.Irrep("0e")
+def _rows(targets: Irreps, paths: list[int]) -> list[slice]:
+    """Where the components of all paths to each target lie in a message."""
+    ends = itertools.accumulate((t.dim * count for t, count in zip(targets, paths, strict=True)), initial=0)
+    return [slice(first, end) for first, end in itertools.pairwise(ends)]
 
 
 class Potential(nn.Module):
@@ -221,10 +229,14 @@ class Potential(nn.Module):
         index[list(self.references)] = torch.arange(len(self.references))
         self.register_buffer("index_of_element", index)
 
+    index_of_element: Tensor
+
     def _build(self, params: ModelParams, elements: int) -> None:
-        harmonics = [o3.Irrep(l, (-1) ** l) for l in range(params.l_max + 1)]
+        harmonics = [o3.Irrep(degree, (-1) ** degree) for degree in range(params.l_max + 1)]
         self.radial = Radial(params.cutoff, params.radial_basis)
-        self.harmonics = o3.SphericalHarmonics(list(range(params.l_max + 1)), normalize=False, normalization="component")
+        self.harmonics = o3.SphericalHarmonics(
+            list(range(params.l_max + 1)), normalize=False, normalization="component"
+        )
         self.embedding = nn.Parameter(torch.randn(elements, params.channels))
         irreps, layers = [SCALAR], []
         for number in range(params.layers):
@@ -303,7 +315,8 @@ class Potential(nn.Module):
         surroundings = x[: len(element)] - x[len(element) :][element]
         coordination = torch.zeros_like(surroundings).index_add(0, edges[0], envelope[:, 0])
         scales = self.statistics
-        return surroundings * scales.force_rms + torch.tanh(coordination) * scales.mean_energy
+        added: Tensor = surroundings * scales.force_rms + torch.tanh(coordination) * scales.mean_energy
+        return added
 
 
 def _stress(strain_gradient: Tensor, cell: Tensor) -> Tensor:

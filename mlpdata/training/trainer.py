@@ -158,6 +158,7 @@ class _Run:
     ) -> None:
         self.train_loader, self.valid_loader, self.params, self.out = train_loader, valid_loader, params, out
         self.references, self.provenance = dict(references), provenance
+        self.environment = checkpoint.environment(params.device)
         self.history: list[Record] = []
         self.best_epoch, self.best_loss, self.best = 0, math.inf, {}  # type: int, float, dict[str, Tensor]
         self.steps, self.before, self.started, self.saved = 0, 0.0, time.perf_counter(), -math.inf
@@ -207,8 +208,8 @@ class _Run:
         record["learning_rate"] = self._learning_rate()
         record["wait"] = self.train_loader.waited - waited
         record["seconds"] = self.seconds - begun
+        self._keep_best(number, record["valid_loss"])
         self.history.append(record)
-        self._keep_best(record)
         self.state = self._state()
         if self.seconds - self.saved > SAVE_INTERVAL:
             self.save()
@@ -224,7 +225,7 @@ class _Run:
                 group["lr"] = self._learning_rate()
             terms = loss(self.potential(on_device), on_device, self.params)
             self.optimizer.zero_grad()
-            terms.total.backward()
+            torch.autograd.backward(terms.total)
             torch.nn.utils.clip_grad_norm_(self.potential.parameters(), self.params.gradient_clip)
             self.optimizer.step()
             self.steps += 1
@@ -267,14 +268,11 @@ class _Run:
             "valid_force_mae": finite_or_none(forces),
         }
 
-    def _keep_best(self, record: Record) -> None:
-        number, valid_loss = record["epoch"], record["valid_loss"]
-        assert number is not None
-        assert valid_loss is not None
-        if not math.isfinite(valid_loss):
+    def _keep_best(self, number: int, valid_loss: float | None) -> None:
+        if valid_loss is None or not math.isfinite(valid_loss):
             raise CheckFailed(f"expected a finite loss, found {valid_loss} in epoch {number}. Lower the learning rate.")
         if valid_loss < self.best_loss:
-            self.best_epoch, self.best_loss = int(number), valid_loss
+            self.best_epoch, self.best_loss = number, valid_loss
             self.best = _copy(self.average.state_dict())
 
     def _state(self) -> tuple[CheckpointRecord, dict[str, Tensor]]:
@@ -302,7 +300,7 @@ class _Run:
             epoch=epoch,
             valid_loss=valid_loss,
             provenance=self.provenance,
-            environment=checkpoint.environment(self.params.device),
+            environment=self.environment,
             progress=progress,
         )
 

@@ -9,21 +9,27 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from mlpdata.frames import Frames
+from mlpdata.frames import Frames, concatenate
 from mlpdata.loader.batch import Batch, FramesSource, collate
 from mlpdata.schema.params import ModelParams
 from mlpdata.training.model import Potential, Prediction, Statistics
+from mlpdata.units import F64
+
+Geometry = tuple[F64, list[int]] | tuple[F64, list[int], F64]
 
 REFERENCES = {8: -430.25, 14: -107.5}
 CUTOFF = 3.5
+ORIGIN = np.zeros((1, 3))
 CELL = np.array([[5.1, 0.2, 0.0], [0.3, 4.9, -0.4], [0.1, 0.5, 5.3]])
 SIZES = [
-    pytest.param(ModelParams(cutoff=CUTOFF, l_max=l_max, layers=layers, channels=4, radial_hidden=8), id=f"l{l_max}x{layers}")
+    pytest.param(
+        ModelParams(cutoff=CUTOFF, l_max=l_max, layers=layers, channels=4, radial_hidden=8), id=f"l{l_max}x{layers}"
+    )
     for l_max, layers in ((0, 2), (1, 2), (1, 3), (2, 2), (2, 3), (3, 2))
 ]
 
 
-def frames(positions, numbers, cell=None):
+def frames(positions: F64, numbers: list[int], cell: F64 | None = None) -> Frames:
     arrays = {
         "atomic_numbers": numbers,
         "positions": positions,
@@ -35,14 +41,12 @@ def frames(positions, numbers, cell=None):
     return Frames([len(numbers)], arrays)
 
 
-def batch_of(*configurations) -> Batch:
-    from mlpdata.frames import concatenate
-
+def batch_of(*configurations: Geometry) -> Batch:
     block = concatenate([frames(*one) for one in configurations])
     return collate(FramesSource(block), np.arange(len(block)), CUTOFF, torch.float64)
 
 
-def crystal(seed=0):
+def crystal(seed: int = 0) -> Geometry:
     """Eight atoms of two elements in a triclinic cell, none closer than 1 angstrom."""
     rng = np.random.default_rng(seed)
     grid = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) / 2
@@ -51,7 +55,7 @@ def crystal(seed=0):
 
 
 @pytest.fixture
-def potential(request) -> Potential:
+def potential(request: pytest.FixtureRequest) -> Potential:
     return make(request.param)
 
 
@@ -60,7 +64,7 @@ def make(params: ModelParams) -> Potential:
     return Potential(params, REFERENCES, statistics, seed=1).double().eval()
 
 
-def evaluate(potential: Potential, *configurations) -> Prediction:
+def evaluate(potential: Potential, *configurations: Geometry) -> Prediction:
     return potential(batch_of(*configurations))
 
 
@@ -68,7 +72,7 @@ every_size = pytest.mark.parametrize("potential", SIZES, indirect=True)
 
 
 @every_size
-def test_forces_are_minus_the_gradient_of_the_energy(potential):
+def test_forces_are_minus_the_gradient_of_the_energy(potential: Potential) -> None:
     positions, numbers, cell = crystal()
     forces = evaluate(potential, (positions, numbers, cell)).forces.numpy()
     step, rng = 1e-5, np.random.default_rng(3)
@@ -82,7 +86,7 @@ def test_forces_are_minus_the_gradient_of_the_energy(potential):
 
 
 @every_size
-def test_stress_is_the_strain_derivative_of_the_energy_over_the_volume(potential):
+def test_stress_is_the_strain_derivative_of_the_energy_over_the_volume(potential: Potential) -> None:
     positions, numbers, cell = crystal()
     stress = evaluate(potential, (positions, numbers, cell)).stress[0].numpy()
     assert np.allclose(stress, stress.T)
@@ -99,7 +103,7 @@ def test_stress_is_the_strain_derivative_of_the_energy_over_the_volume(potential
 
 
 @every_size
-def test_a_rotated_or_reflected_crystal_has_the_same_energy_and_turned_forces_and_stress(potential):
+def test_a_rotated_or_reflected_crystal_has_the_same_energy_and_turned_forces_and_stress(potential: Potential) -> None:
     positions, numbers, cell = crystal()
     before = evaluate(potential, (positions, numbers, cell))
     turns = [*Rotation.random(2, rng=4).as_matrix(), np.diag([1.0, -1.0, 1.0]), -np.eye(3)]
@@ -111,10 +115,10 @@ def test_a_rotated_or_reflected_crystal_has_the_same_energy_and_turned_forces_an
 
 
 @every_size
-def test_translation_and_the_choice_of_periodic_images_change_nothing(potential):
+def test_translation_and_the_choice_of_periodic_images_change_nothing(potential: Potential) -> None:
     positions, numbers, cell = crystal()
     before = evaluate(potential, (positions, numbers, cell))
-    moved = positions + [1.234, -0.5, 7.0]
+    moved = positions + np.array([1.234, -0.5, 7.0])
     moved[3] += cell[0] - 2 * cell[2]
     after = evaluate(potential, (moved, numbers, cell))
     assert after.energy.item() == pytest.approx(before.energy.item(), abs=1e-9)
@@ -122,17 +126,17 @@ def test_translation_and_the_choice_of_periodic_images_change_nothing(potential)
 
 
 @every_size
-def test_the_order_of_atoms_only_orders_the_forces(potential):
+def test_the_order_of_atoms_only_orders_the_forces(potential: Potential) -> None:
     positions, numbers, cell = crystal()
     before = evaluate(potential, (positions, numbers, cell))
     order = np.random.default_rng(5).permutation(len(numbers))
-    after = evaluate(potential, (positions[order], np.array(numbers)[order], cell))
+    after = evaluate(potential, (positions[order], [numbers[i] for i in order], cell))
     assert after.energy.item() == pytest.approx(before.energy.item(), abs=1e-9)
     np.testing.assert_allclose(after.forces, before.forces[order], atol=1e-9)
 
 
 @every_size
-def test_exchanging_two_elements_changes_the_energy(potential):
+def test_exchanging_two_elements_changes_the_energy(potential: Potential) -> None:
     positions, numbers, cell = crystal()
     exchanged = [numbers[1], numbers[2], numbers[0], *numbers[3:]]
     assert sorted(exchanged) == sorted(numbers)
@@ -141,16 +145,16 @@ def test_exchanging_two_elements_changes_the_energy(potential):
 
 
 @every_size
-def test_two_far_molecules_have_the_sum_of_their_energies(potential):
+def test_two_far_molecules_have_the_sum_of_their_energies(potential: Potential) -> None:
     positions, numbers, _ = crystal()
-    pair = (np.concatenate([positions, positions + [100.0, 0, 0]]), numbers + numbers)
+    pair = (np.concatenate([positions, positions + np.array([100.0, 0, 0])]), numbers + numbers)
     one, two = evaluate(potential, (positions, numbers)), evaluate(potential, pair)
     assert two.energy.item() == pytest.approx(2 * one.energy.item(), abs=1e-8)
     assert torch.isnan(one.stress).all()
 
 
 @every_size
-def test_a_supercell_has_the_energy_of_its_cells_and_the_same_stress(potential):
+def test_a_supercell_has_the_energy_of_its_cells_and_the_same_stress(potential: Potential) -> None:
     positions, numbers, cell = crystal()
     double = (np.concatenate([positions, positions + cell[1]]), numbers + numbers, cell * [[1], [2], [1]])
     one, two = evaluate(potential, (positions, numbers, cell)), evaluate(potential, double)
@@ -159,12 +163,12 @@ def test_a_supercell_has_the_energy_of_its_cells_and_the_same_stress(potential):
 
 
 @every_size
-def test_energy_and_forces_fade_in_smoothly_at_the_cutoff(potential):
+def test_energy_and_forces_fade_in_smoothly_at_the_cutoff(potential: Potential) -> None:
     """A third atom comes within the cutoff of a pair: energy and force grow at least as the third power of the depth."""
     pair = np.array([[0.0, 0, 0], [0, 2.2, 0]])
     numbers = [14, 8, 14]
 
-    def at(depth):
+    def at(depth: float) -> tuple[float, float]:
         positions = np.vstack([pair, [CUTOFF - depth, 0, 0]])
         prediction = evaluate(potential, (positions, numbers))
         return prediction.energy.item(), prediction.forces[2, 0].item()
@@ -179,34 +183,36 @@ def test_energy_and_forces_fade_in_smoothly_at_the_cutoff(potential):
 
 
 @every_size
-def test_the_net_force_on_a_configuration_is_zero(potential):
+def test_the_net_force_on_a_configuration_is_zero(potential: Potential) -> None:
     forces = evaluate(potential, crystal()).forces
     assert forces.abs().max() > 0.01
     np.testing.assert_allclose(forces.sum(0), 0, atol=1e-12)
 
 
 @every_size
-def test_an_isolated_atom_has_its_reference_energy_exactly(potential):
-    prediction = evaluate(potential, ([[0.0, 0, 0]], [14]), ([[1.0, 2, 3]], [8]), crystal())
+def test_an_isolated_atom_has_its_reference_energy_exactly(potential: Potential) -> None:
+    prediction = evaluate(potential, (ORIGIN, [14]), (ORIGIN, [8]), crystal())
     assert prediction.energy[:2].tolist() == [REFERENCES[14], REFERENCES[8]]
     assert prediction.forces[:2].abs().max() == 0
 
 
 @every_size
-def test_a_prediction_does_not_depend_on_what_else_is_in_the_batch(potential):
+def test_a_prediction_does_not_depend_on_what_else_is_in_the_batch(potential: Potential) -> None:
     alone = evaluate(potential, crystal(1))
-    together = evaluate(potential, crystal(0), crystal(1), ([[0.0, 0, 0]], [8]))
+    together = evaluate(potential, crystal(0), crystal(1), (ORIGIN, [8]))
     assert together.energy[1].item() == pytest.approx(alone.energy.item(), abs=1e-9)
     np.testing.assert_allclose(together.forces[8:16], alone.forces, atol=1e-9)
     np.testing.assert_allclose(together.stress[1], alone.stress[0], atol=1e-9)
 
 
-def test_the_energy_is_summed_in_double_precision_by_single_precision_weights():
+def test_the_energy_is_summed_in_double_precision_by_single_precision_weights() -> None:
     """1000 atoms at -107 eV are known to 1e-7 eV in float64, to 8e-3 eV in float32."""
     single = make(SIZES[1].values[0]).float()
-    many = [([[0.0, 0, 0]], [14])] * 1000
+    many = [(ORIGIN, [14])] * 1000
     batch = batch_of(*many)
-    merged = dataclasses.replace(batch, n_atoms=torch.tensor([1000]), configuration=torch.zeros(1000, dtype=torch.int64))
+    merged = dataclasses.replace(
+        batch, n_atoms=torch.tensor([1000]), configuration=torch.zeros(1000, dtype=torch.int64)
+    )
     merged = dataclasses.replace(merged, cell=merged.cell[:1])
     prediction = single(merged)
     assert prediction.energy.dtype == torch.float64
@@ -214,7 +220,7 @@ def test_the_energy_is_summed_in_double_precision_by_single_precision_weights():
     assert prediction.forces.dtype == torch.float32
 
 
-def test_single_and_double_precision_agree():
+def test_single_and_double_precision_agree() -> None:
     double = make(SIZES[3].values[0])
     single = make(SIZES[3].values[0]).float()
     np.testing.assert_allclose(evaluate(single, crystal()).forces, evaluate(double, crystal()).forces, atol=1e-4)

@@ -57,14 +57,14 @@ def kinds_in(divided: Split, rows: list[Row], part: str) -> set[str]:
     return {kind for one, _, _, kind in rows if name_bytes(one).hex() in divided.parts[part]}
 
 
-def test_ten_equal_groups_give_eight_one_one():
+def test_ten_equal_groups_give_eight_one_one() -> None:
     divided = split(table(groups_of("aimd", [5] * 10)), PARAMS, CONTENT)
 
     assert {part: len(ids) for part, ids in divided.parts.items()} == {"train": 40, "valid": 5, "test": 5}
     assert divided.notes == ()
 
 
-def test_every_kind_with_as_many_groups_as_parts_is_in_every_part():
+def test_every_kind_with_as_many_groups_as_parts_is_in_every_part() -> None:
     rows = groups_of("aimd", [40, 30, 20]) + groups_of("defect", [1, 1, 1]) + groups_of("random", [1] * 50)
 
     divided = split(table(rows), PARAMS, CONTENT)
@@ -73,7 +73,7 @@ def test_every_kind_with_as_many_groups_as_parts_is_in_every_part():
         assert kinds_in(divided, rows, part) == {"aimd", "defect", "random"}
 
 
-def test_a_kind_with_too_few_groups_is_named_in_the_notes():
+def test_a_kind_with_too_few_groups_is_named_in_the_notes() -> None:
     rows = groups_of("aimd", [5] * 10) + groups_of("defect", [3, 3])
 
     notes = split(table(rows), PARAMS, CONTENT).notes
@@ -81,7 +81,7 @@ def test_a_kind_with_too_few_groups_is_named_in_the_notes():
     assert any(note.startswith("defect: not in") and "2 independent groups" in note for note in notes)
 
 
-def test_a_kind_mixed_into_the_groups_of_another_reaches_every_part():
+def test_a_kind_mixed_into_the_groups_of_another_reaches_every_part() -> None:
     rows = groups_of("aimd", [5] * 10)
     rows += [(f"defect-{group}", f"defect-{group}", f"aimd{group}", "defect") for group in (0, 3, 7)]
 
@@ -90,7 +90,7 @@ def test_a_kind_mixed_into_the_groups_of_another_reaches_every_part():
     assert all("defect" in kinds_in(divided, rows, part) for part in divided.parts)
 
 
-def test_isolated_atoms_and_their_groups_are_always_trained_on():
+def test_isolated_atoms_and_their_groups_are_always_trained_on() -> None:
     rows = groups_of("isolated_atom", [1] * 9) + groups_of("aimd", [5] * 10)
     rows.append(("friend", "friend", "isolated_atom3", "aimd"))
 
@@ -100,22 +100,24 @@ def test_isolated_atoms_and_their_groups_are_always_trained_on():
     assert part_of(divided, "friend") == "train"
 
 
-def test_the_order_of_rows_does_not_matter():
+def test_the_order_of_rows_does_not_matter() -> None:
     rows = groups_of("aimd", [5, 4, 3, 3, 3, 2, 1]) + groups_of("random", [1] * 9)
     order = np.random.default_rng(0).permutation(len(rows))
 
     assert split(table(rows), PARAMS, CONTENT) == split(table([rows[i] for i in order]), PARAMS, CONTENT)
 
 
-def test_another_seed_deals_equal_groups_in_another_order():
+def test_another_seed_deals_equal_groups_in_another_order() -> None:
     rows = table(groups_of("random", [1] * 40))
 
     assert split(rows, PARAMS, CONTENT).id != split(rows, PARAMS.replace(seed=1), CONTENT).id
 
 
-def test_groups_that_share_a_geometry_stay_together_and_the_notes_say_so():
+def test_groups_that_share_a_geometry_stay_together_and_the_notes_say_so() -> None:
     rows = groups_of("aimd", [2] * 10)
-    rows = [(one, "start" if one.endswith("-0") and one < "aimd6" else geometry, *rest) for one, geometry, *rest in rows]
+    rows = [
+        (one, "start" if one.endswith("-0") and one < "aimd6" else geometry, *rest) for one, geometry, *rest in rows
+    ]
 
     divided = split(table(rows), PARAMS, CONTENT)
 
@@ -124,7 +126,7 @@ def test_groups_that_share_a_geometry_stay_together_and_the_notes_say_so():
     assert leaks(table(rows), divided) == (0, 0, 0, 0)
 
 
-def test_a_row_read_from_two_files_is_listed_once_and_links_their_groups():
+def test_a_row_read_from_two_files_is_listed_once_and_links_their_groups() -> None:
     rows = [*groups_of("aimd", [3] * 10), ("aimd0-0", "aimd0-0", "copy", "aimd"), ("new", "new", "copy", "aimd")]
 
     divided = split(table(rows), PARAMS, CONTENT)
@@ -133,7 +135,7 @@ def test_a_row_read_from_two_files_is_listed_once_and_links_their_groups():
     assert part_of(divided, "new") == part_of(divided, "aimd0-2")
 
 
-def test_leaks_are_counted():
+def test_leaks_are_counted() -> None:
     rows = [("a", "x", "g", "aimd"), ("b", "y", "g", "aimd"), ("c", "y", "h", "aimd"), ("d", "z", "i", "aimd")]
     ids = {name: name_bytes(name).hex() for name in "abcz"}
     torn = Split(content=CONTENT, recipe={}, parts={"train": (ids["a"], ids["c"]), "test": (ids["b"], ids["z"])})
@@ -144,7 +146,7 @@ def test_leaks_are_counted():
     assert found._fields == ("groups", "geometries", "unassigned", "unknown")
 
 
-def test_growth_keeps_what_is_assigned_and_fills_the_deficit():
+def test_growth_keeps_what_is_assigned_and_fills_the_deficit() -> None:
     old = groups_of("aimd", [5] * 10)
     first = split(table(old), PARAMS, CONTENT)
     lacking = [row for row in old if part_of(first, row[0]) != "test"]
@@ -157,7 +159,7 @@ def test_growth_keeps_what_is_assigned_and_fills_the_deficit():
     assert len(grown.parts["test"]) == 5
 
 
-def test_new_frames_of_an_old_group_join_it():
+def test_new_frames_of_an_old_group_join_it() -> None:
     old = groups_of("aimd", [5] * 10)
     first = split(table(old), PARAMS, CONTENT)
     added = [(f"more{group}", f"more{group}", f"aimd{group}", "aimd") for group in range(10)]
@@ -167,7 +169,7 @@ def test_new_frames_of_an_old_group_join_it():
     assert all(part_of(grown, f"more{group}") == part_of(first, f"aimd{group}-0") for group in range(10))
 
 
-def test_a_new_configuration_that_links_two_sides_is_quarantined_and_listed():
+def test_a_new_configuration_that_links_two_sides_is_quarantined_and_listed() -> None:
     old = groups_of("aimd", [5] * 10)
     first = split(table(old), PARAMS, CONTENT)
     side = {part: next(row for row in old if part_of(first, row[0]) == part) for part in first.parts}
@@ -180,7 +182,7 @@ def test_a_new_configuration_that_links_two_sides_is_quarantined_and_listed():
     assert leaks(table([*old, bridge]), grown) == (0, 0, 0, 0)
 
 
-def test_a_new_group_with_geometries_of_two_sides_is_quarantined_as_a_whole():
+def test_a_new_group_with_geometries_of_two_sides_is_quarantined_as_a_whole() -> None:
     old = groups_of("aimd", [5] * 10)
     first = split(table(old), PARAMS, CONTENT)
     side = {part: next(row for row in old if part_of(first, row[0]) == part) for part in first.parts}
@@ -191,7 +193,7 @@ def test_a_new_group_with_geometries_of_two_sides_is_quarantined_as_a_whole():
     assert set(grown.quarantined) == {name_bytes("p").hex(), name_bytes("q").hex()}
 
 
-def test_one_new_geometry_in_groups_of_two_sides_is_quarantined():
+def test_one_new_geometry_in_groups_of_two_sides_is_quarantined() -> None:
     old = groups_of("aimd", [5] * 10)
     first = split(table(old), PARAMS, CONTENT)
     side = {part: next(row for row in old if part_of(first, row[0]) == part) for part in first.parts}
@@ -202,7 +204,7 @@ def test_one_new_geometry_in_groups_of_two_sides_is_quarantined():
     assert set(grown.quarantined) == {name_bytes("p").hex(), name_bytes("q").hex()}
 
 
-def test_an_arrow_table_gives_the_same_split_as_arrays():
+def test_an_arrow_table_gives_the_same_split_as_arrays() -> None:
     rows = table(groups_of("aimd", [5, 4, 3, 3, 3, 2, 1]))
     arrow = pa.table(
         {name: pa.array(values, pa.binary(16)) if name.endswith("id") else values for name, values in rows.items()}
@@ -219,17 +221,17 @@ def test_an_arrow_table_gives_the_same_split_as_arrays():
         ({"stratify": ("phase",)}, "expected the column phase"),
     ],
 )
-def test_wrong_parameters_are_refused(change: dict[str, Any], message: str):
+def test_wrong_parameters_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         split(table(groups_of("aimd", [1] * 5)), PARAMS.replace(**change), CONTENT)
 
 
-def test_configurations_without_a_group_are_refused():
+def test_configurations_without_a_group_are_refused() -> None:
     with pytest.raises(UsageError, match="expected a group for every configuration"):
         split(table([("a", "a", "", "aimd")]), PARAMS, CONTENT)
 
 
-def test_a_parent_with_other_parts_is_refused():
+def test_a_parent_with_other_parts_is_refused() -> None:
     rows = table(groups_of("aimd", [1] * 5))
     parent = split(rows, PARAMS.replace(fractions={"train": 0.5, "test": 0.5}), CONTENT)
 
@@ -237,7 +239,7 @@ def test_a_parent_with_other_parts_is_refused():
         split(rows, PARAMS, CONTENT, parent)
 
 
-def test_an_empty_store_gives_empty_parts():
+def test_an_empty_store_gives_empty_parts() -> None:
     assert split(table([]), PARAMS, CONTENT).parts == {"train": (), "valid": (), "test": ()}
 
 
@@ -249,7 +251,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 200), KINDS), max_s
 
 @settings(max_examples=150, deadline=None)
 @given(ROWS, st.integers(0, 3))
-def test_no_split_leaks_or_loses_a_configuration(rows: list[Row], seed: int):
+def test_no_split_leaks_or_loses_a_configuration(rows: list[Row], seed: int) -> None:
     divided = split(table(rows), PARAMS.replace(seed=seed), CONTENT)
 
     assert leaks(table(rows), divided) == (0, 0, 0, 0)
@@ -259,7 +261,7 @@ def test_no_split_leaks_or_loses_a_configuration(rows: list[Row], seed: int):
 
 @settings(max_examples=150, deadline=None)
 @given(ROWS, st.integers(0, 60))
-def test_growth_moves_nothing_and_leaks_nothing(rows: list[Row], cut: int):
+def test_growth_moves_nothing_and_leaks_nothing(rows: list[Row], cut: int) -> None:
     old = rows[:cut]
     parent = split(table(old), PARAMS, CONTENT)
 
@@ -273,7 +275,7 @@ def test_growth_moves_nothing_and_leaks_nothing(rows: list[Row], cut: int):
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(["aimd", "defect", "random"]), st.lists(st.integers(1, 30), max_size=12)))
-def test_kinds_are_everywhere_and_shortfalls_are_stated(sizes: dict[str, list[int]]):
+def test_kinds_are_everywhere_and_shortfalls_are_stated(sizes: dict[str, list[int]]) -> None:
     rows = [row for kind, groups in sizes.items() for row in groups_of(kind, groups)]
 
     divided = split(table(rows), PARAMS, CONTENT)

@@ -1,0 +1,94 @@
+"""Faults to order: kill a process, or fail the disk, at the nth durable operation of an action.
+
+::
+
+    for nth in range(1, len(recorded(ingest)) + 1):
+        kill_at(nth, ingest)
+        assert verify(store).ok
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from mlpdata import durable
+
+DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EMFILE)
+"""What a disk may answer."""
+
+
+class Operation(NamedTuple):
+    """One durable operation."""
+
+    name: str
+    """open, write, truncate, fsync, rename, mkdir, lock."""
+    path: Path
+    """What it is done to."""
+
+
+def recorded(action: Callable[[], object]) -> list[Operation]:
+    """The durable operations of `action`, which is carried out."""
+    operations: list[Operation] = []
+    with _hooked(lambda name, path: operations.append(Operation(name, path))):
+        action()
+    return operations
+
+
+def kill_at(nth: int, action: Callable[[], object]) -> bool:
+    """Carry out `action` in a forked process that gets SIGKILL before its `nth` durable operation, counted from 1.
+
+    Returns:
+        Whether it was killed; False where it ended first.
+    """
+    child = os.fork()
+    if child == 0:
+        _die_at(nth, action)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def _die_at(nth: int, action: Callable[[], object]) -> None:
+    """In the child: never returns, so that no test framework runs twice."""
+    try:
+        with _hooked(_at(nth, lambda: os.kill(os.getpid(), signal.SIGKILL))):
+            action()
+    finally:
+        os._exit(0)
+
+
+@contextmanager
+def failing_at(nth: int, error: int = errno.ENOSPC, *, lasting: bool = False) -> Iterator[None]:
+    """Inside, the `nth` durable operation fails with `error`; with `lasting`, all later ones as well."""
+
+    def fail() -> None:
+        raise OSError(error, os.strerror(error))
+
+    with _hooked(_at(nth, fail, lasting=lasting)):
+        yield
+
+
+def _at(nth: int, act: Callable[[], None], *, lasting: bool = False) -> durable.Hook:
+    count = 0
+
+    def hook(name: str, path: Path) -> None:  # noqa: ARG001  the hook's signature
+        nonlocal count
+        count += 1
+        if count == nth or (lasting and count > nth):
+            act()
+
+    return hook
+
+
+@contextmanager
+def _hooked(hook: durable.Hook) -> Iterator[None]:
+    durable.set_hook(hook)
+    try:
+        yield
+    finally:
+        durable.set_hook(None)
