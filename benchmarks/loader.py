@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,12 @@ class Memmaps:
         np.save(path, (rng.uniform(0, 7, shape) if values is None else np.broadcast_to(values, shape)).astype(dtype))
         return np.load(path, mmap_mode="r")
 
-    def gather(self, name: str, rows: I64) -> NDArray[Any]:
-        atoms = PROPERTIES[name].level == ATOM
-        index = ragged_index(self._start[rows], self.n_atoms[rows]) if atoms else rows
-        return np.take(self._arrays[name], index, axis=0)
+    def gather_many(self, names: Sequence[str], rows: I64) -> dict[str, NDArray[Any]]:
+        """The arrays `names` of `rows`."""
+        atoms = ragged_index(self._start[rows], self.n_atoms[rows])
+        return {
+            name: self._arrays[name].take(atoms if PROPERTIES[name].level == ATOM else rows, axis=0) for name in names
+        }
 
 
 def rate(batches: Callable[[], Any], count: int) -> float:
@@ -57,7 +59,7 @@ def batches_per_second(source: Memmaps) -> None:
     rows = np.arange(N_CONFIGURATIONS)
     order = Sampler(rows, source.n_atoms, BATCH_SIZE).batches(0)
     ways: dict[str, Callable[[], Any]] = {
-        "numpy memmap": lambda: ([source.gather(name, batch) for name in NAMES] for batch in order),
+        "numpy memmap": lambda: (source.gather_many(NAMES, batch) for batch in order),
         "loader, in the thread of the caller": lambda: Loader(source, rows, BATCH_SIZE, None, threads=0),
         "loader, one thread ahead": lambda: Loader(source, rows, BATCH_SIZE, None),
         "loader with edges to 5 angstrom": lambda: Loader(source, rows[:2048], BATCH_SIZE, 5.0),
@@ -71,7 +73,7 @@ def batches_per_second(source: Memmaps) -> None:
 
 def waiting(source: Memmaps) -> None:
     model = Potential(ModelParams(), {14: -150.0}, Statistics(1.0, 25.0, 0.0)).train()
-    loader = Loader(source, np.arange(64), 8, 5.0)
+    loader = Loader(source, np.arange(256), 8, 5.0)
     before = time.perf_counter()
     for batch in loader:
         torch.nan_to_num(model(batch).forces).square().sum().backward()

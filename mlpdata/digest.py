@@ -118,7 +118,7 @@ def _ids(
     parts = []
     for name in names:
         if name in fields:
-            rows, present = _row_bytes(np.asarray(fields[name]))
+            rows, present = _row_bytes(name, np.asarray(fields[name]))
             per_atom = name in ("atomic_numbers", "positions", "forces")
             first, last = atoms if per_atom else rows_of_one
             parts.append((name.encode(), rows, present, first, last))
@@ -134,14 +134,14 @@ def _ids(
     return out
 
 
-def _row_bytes(values: NDArray[Any]) -> tuple[NDArray[np.uint8], list[bool]]:
-    """`values` as bytes, one line a row, and which rows hold a value (not NaN)."""
-    rows = values.reshape(len(values), -1)
+def _row_bytes(name: str, values: NDArray[Any]) -> tuple[NDArray[np.uint8], list[bool]]:
+    """`values` as bytes, one line a row, and which rows hold a value: not NaN, no multiplicity of 0."""
+    rows = values.reshape(len(values), math.prod(values.shape[1:]))
     if rows.dtype.kind == "f":
         present = ~np.isnan(rows).any(axis=1)
         rows = np.ascontiguousarray(rows, "<f8") + 0.0  # -0.0 + 0.0 is 0.0
     else:
-        present = np.ones(len(rows), bool)
+        present = rows[:, 0] != 0 if name == "multiplicity" else np.ones(len(rows), bool)
         rows = np.ascontiguousarray(rows, "<i8")
     width = rows.shape[1] * 8
     return rows.view(np.uint8).reshape(len(rows), width), present.tolist()

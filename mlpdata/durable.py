@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from mlpdata.errors import CommitUncertain, StoreError, StoreLocked
 
@@ -74,12 +75,9 @@ def stage(path: Path, data: bytes | memoryview | Iterable[bytes | memoryview]) -
     Raises:
         StoreError: the disk refused.
     """
-    stream = Stream(path)
-    try:
+    with Stream(path) as stream:
         for piece in [data] if isinstance(data, bytes | bytearray | memoryview) else data:
             stream.write(piece)
-    finally:
-        stream.close()
 
 
 @contextmanager
@@ -130,6 +128,12 @@ class Stream:
     def close(self) -> None:
         """Close the file; a second time does nothing."""
         self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def replace(path: Path, data: bytes) -> None:

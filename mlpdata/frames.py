@@ -210,7 +210,7 @@ def _refuse_infinite_and_partial(name: str, array: F64) -> None:
 def ragged_index(starts: I64, lengths: I64) -> I64:
     """Indices of several ranges one after the other: starts[0], starts[0] + 1, ..., starts[1], ..."""
     ends = lengths.cumsum()
-    index = (starts - ends + lengths).repeat(lengths)
+    index: I64 = (starts - ends + lengths).repeat(lengths)
     index += np.arange(len(index))
     return index
 

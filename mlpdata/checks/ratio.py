@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlpdata.errors import UsageError
 from mlpdata.frames import Frames
+from mlpdata.schema.properties import NAN
 from mlpdata.units import BOHR, F64, HARTREE, RYDBERG
 
 KCAL = 23.060547830619
@@ -45,41 +45,52 @@ NEAR = 0.03
 
 
 class UnitRatio(NamedTuple):
-    """Slope of the energy's change on the work of the forces."""
+    """Slopes of the energy's change on the work done."""
 
     slope: float
-    """NaN where too few steps could be used."""
+    """On the work of the forces; NaN where too few steps could be used or nothing moved."""
+    stress_slope: float
+    """On the work of the stress; NaN where the cell stands still. Off one by some ten percent where the plane waves
+    of the first cell are kept, which forces do not feel."""
     correlation: float
-    """Of the change of energy with the work, through the origin."""
+    """Of the change of energy with the work at these slopes."""
     n_steps: int
     """Steps used."""
     mistake: str | None
-    """What the slope names; None where it is 1 or nothing can be said."""
+    """What `slope` names; None where it is 1 or nothing can be said."""
 
 
 def units_by_ratio(frames: Frames) -> UnitRatio:
     """Regress dE on the work along adjacent configurations of one trajectory.
 
-    The work of a step is -(F1 + F2)/2 . dx, displacements by minimum image, plus volume * stress : strain where the
-    cell changes; atoms then move relative to the lattice. Steps without labels or farther than `MAX_STEP` are left out.
+    The work of a step is -(F1 + F2)/2 . dx, displacements by minimum image and relative to the lattice, and
+    volume * stress : strain where the cell changes. Steps without labels or farther than `MAX_STEP` are left out.
 
     Raises:
         UsageError: the configurations are not of the same atoms.
     """
     if len(frames) <= MIN_STEPS:
-        return UnitRatio(float("nan"), float("nan"), 0, None)
+        return UnitRatio(NAN, NAN, NAN, 0, None)
     if (frames.n_atoms != frames.n_atoms[0]).any() or _species_change(frames):
         raise UsageError("expected the frames of one trajectory, found different atoms.")
     work, moved = _work(frames)
     change = np.diff(frames.energy)
-    used = np.isfinite(work) & np.isfinite(change) & (moved <= MAX_STEP)
-    work, change = work[used], change[used]
-    square = float(work @ work)
-    if len(work) < MIN_STEPS or square == 0:
-        return UnitRatio(float("nan"), float("nan"), len(work), None)
-    slope = float(work @ change) / square
-    correlation = float(work @ change) / float(np.sqrt(square * (change @ change)) or 1.0)
-    return UnitRatio(slope, correlation, len(work), _named(slope) if abs(correlation) >= MIN_CORRELATION else None)
+    used = np.isfinite(work).all(axis=1) & np.isfinite(change) & (moved <= MAX_STEP)
+    return _regressed(work[used], change[used])
+
+
+def _regressed(work: F64, change: F64) -> UnitRatio:
+    """Least squares of `change` (n_steps,) on the two kinds of `work` (n_steps, 2), as far as there is any."""
+    done = np.abs(work).max(axis=0, initial=0.0) > 0
+    if len(work) < MIN_STEPS + int(done.sum()) - 1 or not done.any():
+        return UnitRatio(NAN, NAN, NAN, len(work), None)
+    slopes = np.full(2, NAN)
+    slopes[done] = np.linalg.lstsq(work[:, done], change, rcond=None)[0]
+    explained = work[:, done] @ slopes[done]
+    length = float(np.linalg.norm(explained) * np.linalg.norm(change))
+    correlation = float(explained @ change) / length if length else 0.0
+    mistake = _named(float(slopes[0])) if correlation >= MIN_CORRELATION else None
+    return UnitRatio(float(slopes[0]), float(slopes[1]), correlation, len(work), mistake)
 
 
 def _species_change(frames: Frames) -> bool:
@@ -92,40 +103,31 @@ def _named(slope: float) -> str | None:
     if abs(abs(slope) - 1) <= NEAR:
         return "forces have the wrong sign: they are gradients" if slope < 0 else None
     nearest = min(MISTAKES, key=lambda ratio: abs(abs(slope) / ratio - 1))
-    if abs(abs(slope) / nearest - 1) > NEAR:
+    if not abs(abs(slope) / nearest - 1) <= NEAR:
         return None
     return MISTAKES[nearest] + ("; and forces have the wrong sign" if slope < 0 else "")
 
 
 def _work(frames: Frames) -> tuple[F64, F64]:
-    """Work of each step [eV] and its largest displacement [angstrom], both (n_configurations - 1,)."""
+    """Work of forces and of stress of each step [eV], shape (n_steps, 2), and its largest displacement [angstrom]."""
     positions = frames.positions.reshape(len(frames), -1, 3)
     forces = frames.forces.reshape(len(frames), -1, 3)
-    mean_force = (forces[:-1] + forces[1:]) / 2
-    periodic = frames.pbc[1:].astype(bool)
-    if not periodic.any():
-        moves = np.diff(positions, axis=0)
-        return -(mean_force * moves).sum(axis=(1, 2)), _largest(moves)
-    cell = np.where(frames.pbc[:, :, None].astype(bool), np.nan_to_num(frames.cell), _complement(frames))
-    fractional = positions @ np.linalg.inv(cell)
-    hops = np.diff(fractional, axis=0)
-    hops -= np.round(hops) * periodic[:, None, :]
+    cell = _whole_cells(frames)
+    hops = np.diff(positions @ np.linalg.inv(cell), axis=0)
+    hops -= np.round(hops) * frames.pbc[1:, None, :]
     moves = hops @ ((cell[:-1] + cell[1:]) / 2)
-    return -(mean_force * moves).sum(axis=(1, 2)) + _cell_work(frames, cell), _largest(moves)
+    force_work = -((forces[:-1] + forces[1:]) / 2 * moves).sum(axis=(1, 2))
+    return np.stack([force_work, _stress_work(frames, cell)], axis=1), np.linalg.norm(moves, axis=2).max(axis=1)
 
 
-def _largest(moves: F64) -> F64:
-    largest: F64 = np.linalg.norm(moves, axis=2).max(axis=1)
-    return largest
+def _whole_cells(frames: Frames) -> F64:
+    """Cells with an inverse: unit vectors stand for those of open axes where they are missing."""
+    cell = np.nan_to_num(frames.cell)
+    missing = (np.linalg.norm(cell, axis=2) == 0) & (frames.pbc == 0)
+    return np.where(missing[:, :, None], np.eye(3), cell)
 
 
-def _complement(frames: Frames) -> F64:
-    """Lattice vectors as far as they are known, unit vectors elsewhere, so that every cell has an inverse."""
-    known: NDArray[np.bool_] = np.abs(np.linalg.det(np.nan_to_num(frames.cell))) > 0
-    return np.where(known[:, None, None], np.nan_to_num(frames.cell), np.eye(3))
-
-
-def _cell_work(frames: Frames, cell: F64) -> F64:
+def _stress_work(frames: Frames, cell: F64) -> F64:
     """Volume * stress : strain of each step [eV]; zero where the cell stands still, NaN where the stress is absent."""
     strain = np.linalg.inv((cell[:-1] + cell[1:]) / 2) @ np.diff(cell, axis=0)
     still = np.abs(strain).max(axis=(1, 2)) < 1e-12

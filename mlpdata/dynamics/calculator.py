@@ -23,7 +23,7 @@ class MlpCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     """Energy [eV], forces [eV/angstrom] and stress [eV/angstrom^3, Voigt order, positive in tension] of a potential.
 
     `free_energy` is `energy`: the energy that forces derive from. Molecules have no stress.
-    Neighbour lists are exact and made anew at each step: that costs about 2 % of one, a skin would save little of it.
+    Neighbour lists are exact and made anew at each step: that costs a few per cent of one; a skin would save little.
 
     Args:
         potential: the potential, or the path of a checkpoint.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -23,8 +24,8 @@ class Rows(Protocol):
         """Atoms of each configuration, shape (n_configurations,)."""
         ...
 
-    def gather(self, name: str, rows: I64) -> NDArray[Any]:
-        """The property `name` of `rows` in their order, per-atom rows concatenated; where absent, its sentinel."""
+    def gather_many(self, names: Sequence[str], rows: I64) -> dict[str, NDArray[Any]]:
+        """Properties of `rows` in their order, per-atom arrays concatenated; where absent, their sentinels."""
         ...
 
 
@@ -39,11 +40,12 @@ class FramesSource:
         """Atoms of each configuration, shape (n_configurations,)."""
         return self._frames.n_atoms
 
-    def gather(self, name: str, rows: I64) -> NDArray[Any]:
-        """The property `name` of `rows` in their order, per-atom rows concatenated; where absent, its sentinel."""
-        index = rows
-        if PROPERTIES[name].level == ATOM:
-            index = ragged_index(self._frames.atom_start[rows], self.n_atoms[rows])
+    def gather_many(self, names: Sequence[str], rows: I64) -> dict[str, NDArray[Any]]:
+        """Properties of `rows` in their order, per-atom arrays concatenated; where absent, their sentinels."""
+        atoms = ragged_index(self._frames.atom_start[rows], self.n_atoms[rows])
+        return {name: self._take(name, atoms if PROPERTIES[name].level == ATOM else rows) for name in names}
+
+    def _take(self, name: str, index: I64) -> NDArray[Any]:
         if name not in self._frames:
             return PROPERTIES[name].blank(len(index))
         return self._frames.arrays[name][index]
@@ -129,7 +131,7 @@ def collate(source: Rows, rows: ArrayLike, cutoff: float | None, dtype: torch.dt
         InputError: a configuration that has no neighbour list, such as a periodic one without a cell.
     """
     which = np.array(rows, np.int64)
-    array = {name: source.gather(name, which) for name in _GATHERED}
+    array = source.gather_many(tuple(_GATHERED), which)
     n_atoms = source.n_atoms[which]
     edges = NO_EDGES
     if cutoff is not None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
@@ -25,58 +24,18 @@ from mlpdata.frames import by_block
 from mlpdata.readers.archive import Input
 from mlpdata.readers.espresso_method import from_header
 from mlpdata.readers.espresso_names import species_of
+from mlpdata.readers.espresso_steps import ENERGY, ITERATIONS, Step, steps, table
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import number, numbers
 from mlpdata.schema.calculation import ForcesAre, LeftOut, RunKind, Status
+from mlpdata.schema.method import Method
 from mlpdata.units import F64, Quantity
 
 _PROGRAM = re.compile(rb"Program (PWSCF|CP|NEB|PATH) +v\.?(\S+)([^\n]*?) starts on *([^\n]*)\n")
-_ENERGY = re.compile(rb"\n(!!?) +total energy +=")
-_LANDMARKS = tuple(
-    (name, literal, re.compile(rest))
-    for name, literal, rest in (
-        ("accuracy", b"estimated scf accuracy", rb" +<"),
-        ("energy_no_entropy", b"internal energy E=F+TS", rb" +="),
-        ("total_magnetization", b"total magnetization", rb" +=(?= +\S+ +Bohr)"),
-        ("converged", b"convergence has been achieved", b""),
-        ("converged", b"EXX self-consistency reached", b""),
-        ("forces", b"Forces acting on atoms", rb" \([^)\n]*Ry/au\)"),
-        ("stress", b"total   stress  (Ry/bohr**3)", b""),
-        ("temperature_kinetic", b"\n     temperature ", rb" +=(?= +\S+ +K)"),
-        ("final", b"inal scf calculation", b""),
-        ("settled", b"Writing ", b""),
-        ("settled", b"BFGS Geometry", b""),
-        ("settled", b"Dynamics", b""),
-        ("settled", b"init_run", b""),
-    )
-)
-"""What is looked for between an energy and the next SCF: name, the text that is found, what must follow it. The first
-force table is the total, contributions follow it at high verbosity (pitfall Q4)."""
-_ITERATIONS = b"Self-consistent Calculation"
 _UNIT = re.compile(rb"[A-Z_]+[ ({]*(\w*)[ =]*([\d.]*)")
 _FLAGS = re.compile(rb"(?: +[01]){3} *\n")
 _FAILURE = re.compile(rb"Maximum CPU time exceeded|convergence NOT achieved after[^\n]*stopping|%{20,}\s+[^%]+")
 _SCALARS = {"energy": "Ry", "energy_no_entropy": "Ry", "temperature_kinetic": "K", "total_magnetization": "muB"}
-
-
-@dataclass
-class _Step:
-    """One energy, and where what belongs to it stands."""
-
-    at: dict[str, int]
-    """End of each landmark between this energy and the next SCF, by name."""
-    number: int
-    """Ionic step in its run, from 0."""
-    cell: int | None
-    """Where the cell of this step is printed; None for the header's."""
-    positions: int | None
-    """Where the positions of this step are printed; None for the header's."""
-    labelled: bool
-    """Whether an earlier step has forces of the same positions."""
-    exact_exchange: bool
-    """Whether the line begins with `!!`, as for a hybrid functional after the last update of its exchange."""
-    followed: bool = True
-    """Whether another energy comes after it in this run."""
 
 
 class _Structure(NamedTuple):
@@ -141,7 +100,7 @@ class _Run:
     @cached_property
     def first(self) -> int:
         """The first energy, the run's end where there is none."""
-        match = _ENERGY.search(self.text, self.start, self.end)
+        match = ENERGY.search(self.text, self.start, self.end)
         return match.start() if match else self.end
 
     @cached_property
@@ -157,16 +116,21 @@ class _Run:
 
     def until_iterations(self, start: int, end: int) -> int:
         """Where the next SCF begins, at most `end`."""
-        found = self.text.find(_ITERATIONS, start, end)
+        found = self.text.find(ITERATIONS, start, end)
         return end if found < 0 else found
+
+    @cached_property
+    def method(self) -> Method:
+        """The level of theory."""
+        return from_header(self.head, self.version)
 
     def header(self) -> Header:
         """What is known before the first frame."""
         target = re.search(rb"Starting temperature +=\s*(\S+) K\s+temperature is controlled by", self.first_step)
-        method = from_header(self.head, self.version)
-        smeared = b"(-TS)" in self.first_step or (method.smearing is not None and method.smearing.width is not None)
+        smearing = self.method.smearing
+        smeared = b"(-TS)" in self.first_step or (smearing is not None and smearing.width is not None)
         return Header(
-            method=method,
+            method=self.method,
             identity=f"pw.x {self.version}, started {self.date}",
             run_kind=self.run_kind(),
             energy_kind="free" if smeared else "total",
@@ -233,50 +197,26 @@ class _Run:
             raise ParseError(f"expected {pattern[:20]!r} in the header, found nothing. The header is damaged.")
         return match[1]
 
-    def steps(self) -> Iterator[_Step]:
-        """Every energy of the run with the landmarks between it and the next SCF."""
-        match = _ENERGY.search(self.text, self.start, self.end)
-        step = _Step(_geometry_in(self.text[self.start : self.first], self.start), -1, None, None, False, False)
-        while match:
-            following = _ENERGY.search(self.text, match.end(), self.end)
-            between = self.text[match.end() : following.start() if following else self.end]
-            at = {"line": match.start() + 1, "energy": match.end(), **_landmarks_in(between, match.end())}
-            step = self.next_step(step, at, exact_exchange=match[1] == b"!!")
-            step.followed = following is not None
-            self.last = match.start()
-            yield step
-            match = following
-
-    def next_step(self, before: _Step, at: dict[str, int], *, exact_exchange: bool) -> _Step:
-        """The step after `before`, behind whose energy the geometry of this one stands."""
-        if "final" in before.at:
-            line = self.source.line(at["line"])
-            self.warnings.append(f"line {line}: the final SCF in the basis of the relaxed cell (pitfall Q5).")
-        if "positions" in before.at:
-            cell = before.at.get("cell", before.cell)
-            return _Step(at, before.number + 1, cell, before.at["positions"], False, exact_exchange)
-        labelled = before.labelled or "forces" in before.at
-        return _Step(at, max(before.number, 0), before.cell, before.positions, labelled, exact_exchange)
-
-    def frames(self) -> Iterator[_Step]:
+    def frames(self) -> Iterator[Step]:
         """The steps that are frames; of several energies of one geometry the last before the forces (pitfall Q3)."""
-        hybrid = b"EXX-fraction" in self.head and (from_header(self.head, self.version).exact_exchange or 0) > 0
+        hybrid = self.method.exact_exchange is not None
         superseded = 0
-        for step in self.steps():
-            if step.followed and not {"forces", "positions"} & step.at.keys():
+        for step in steps(self.text, self.start, self.end):
+            step.line, self.last = self.source.line(step.start), step.start
+            if step.final_scf:
+                self.warnings.append(f"line {step.line}: the final SCF in the basis of the relaxed cell (pitfall Q5).")
+            if step.superseded:
                 superseded += 1
-            elif reason := _unusable(step, hybrid=hybrid):
+            elif reason := step.unusable(hybrid=hybrid):
                 self.leave_out(step, reason)
             else:
                 yield step
-        if superseded:
-            self.warnings.append(
-                f"{superseded} energies were followed by another SCF of the same geometry (pitfall Q3)."
-            )
+        if superseded and not hybrid:
+            self.warnings.append(f"{superseded} energies precede another SCF of the same geometry (pitfall Q3).")
 
-    def leave_out(self, step: _Step, reason: str) -> None:
+    def leave_out(self, step: Step, reason: str) -> None:
         """Record a step that does not become a configuration."""
-        self.left_out.append(LeftOut(line=self.source.line(step.at["line"]), reason=reason))
+        self.left_out.append(LeftOut(line=step.line, reason=reason))
 
     def blocks(self) -> Iterator[Printed]:
         """The frames, those of the same form together; one that cannot be read costs itself only."""
@@ -296,9 +236,9 @@ class _Run:
                     if good := [step for step in block if self.is_readable(step)]:
                         yield self.printed(good)
 
-    def form(self, step: _Step) -> tuple[object, ...]:
+    def form(self, step: Step) -> tuple[object, ...]:
         """What frames of one block have in common: labels and units."""
-        labels = sorted(step.at.keys() & {"forces", "stress", *_SCALARS})
+        labels = sorted(step.at.keys() & {"forces", "stress", "converged", "accuracy", *_SCALARS})
         return *labels, self.unit(step.cell), self.unit(step.positions)
 
     def unit(self, place: int | None) -> tuple[bytes, bytes]:
@@ -306,7 +246,7 @@ class _Run:
         match = _UNIT.match(self.text, place) if place is not None else None
         return (match[1], match[2]) if match else (b"", b"")
 
-    def is_readable(self, step: _Step) -> bool:
+    def is_readable(self, step: Step) -> bool:
         """Whether every number of a step can be read; records why not."""
         try:
             self.printed([step])
@@ -315,7 +255,7 @@ class _Run:
             return False
         return True
 
-    def printed(self, steps: Sequence[_Step]) -> Printed:
+    def printed(self, steps: Sequence[Step]) -> Printed:
         """A block of frames of one form.
 
         Raises:
@@ -328,7 +268,7 @@ class _Run:
             **self.geometry(steps),
             "scf_converged": self.converged(steps),
             "step": [step.number for step in steps],
-            "source_line": [self.source.line(step.at["line"]) for step in steps],
+            "source_line": [step.line for step in steps],
         }
         for name, unit in _SCALARS.items():
             if name in steps[0].at:
@@ -343,7 +283,7 @@ class _Run:
             arrays["stress"] = Quantity(-numbers(table, 18 * count).reshape(count, 3, 6)[:, :, :3], "Ry/bohr^3", 8)
         return Printed(np.full(count, n_atoms), arrays)
 
-    def values(self, steps: Sequence[_Step], name: str) -> F64:
+    def values(self, steps: Sequence[Step], name: str) -> F64:
         """The number behind the landmark `name`, whose unit must follow, so that no number is a cut one."""
         words = [self.line_at(step.at[name]).split()[:2] for step in steps]
         if any(len(pair) < 2 for pair in words):
@@ -355,22 +295,20 @@ class _Run:
         end = self.text.find(b"\n", place, self.end)
         return self.text[place : self.end if end < 0 else end]
 
-    def converged(self, steps: Sequence[_Step]) -> list[int]:
+    def converged(self, steps: Sequence[Step]) -> ArrayLike:
         """1, 0, or -1 where nothing is said.
 
         With scf_must_converge = .false. pw.x says that convergence has been achieved wherever it stops, so the accuracy
         beside it counts too; thresholds never exceed the first one, except within the updates of exact exchange.
         """
+        if "converged" not in steps[0].at:
+            return np.full(len(steps), -1)
         threshold = re.search(rb"convergence threshold +=\s*(\S+)", self.head)
-        bound = 1.05 * number(threshold[1]) if threshold and b"EXX-fraction" not in self.head else np.inf
-        flags = []
-        for step in steps:
-            said = "converged" in step.at
-            reached = not said or "accuracy" not in step.at or self.values([step], "accuracy")[0] <= bound
-            flags.append((1 if reached else 0) if said else -1)
-        return flags
+        if threshold is None or "accuracy" not in steps[0].at or self.method.exact_exchange is not None:
+            return np.ones(len(steps))
+        return self.values(steps, "accuracy") <= 1.05 * number(threshold[1])
 
-    def forces(self, steps: Sequence[_Step]) -> F64:
+    def forces(self, steps: Sequence[Step]) -> F64:
         """The first table of each step, the total; contributions follow at high verbosity (pitfall Q4) [Ry/bohr]."""
         n_atoms = len(self.structure.kinds)
         places = [self.text.find(b"\n     atom", step.at["forces"], step.at["forces"] + 200) for step in steps]
@@ -384,7 +322,7 @@ class _Run:
             )
         return numbers(b" ".join(fields[6::9] + fields[7::9] + fields[8::9]), 3 * rows).reshape(3, rows).T
 
-    def geometry(self, steps: Sequence[_Step]) -> dict[str, Quantity]:
+    def geometry(self, steps: Sequence[Step]) -> dict[str, Quantity]:
         """Cell and positions of the steps, all in the unit of the first."""
         count, structure = len(steps), self.structure
         cell, positions = steps[0].cell, steps[0].positions
@@ -406,7 +344,7 @@ class _Run:
             "positions": _lengths(places, self.unit(positions)[0], number(alat or b"0") or structure.alat),
         }
 
-    def coordinates(self, steps: Sequence[_Step]) -> F64:
+    def coordinates(self, steps: Sequence[Step]) -> F64:
         """The numbers of ATOMIC_POSITIONS, shape (n_steps, n_atoms, 3); flags of fixed atoms are dropped."""
         n_atoms = len(self.structure.kinds)
         table = b"".join(self.table(step.positions or 0, n_atoms) for step in steps)
@@ -420,19 +358,7 @@ class _Run:
 
     def table(self, place: int, rows: int) -> bytes:
         """`rows` whole lines after the line at `place`."""
-        start = self.text.find(b"\n", place, self.end) + 1
-        width = self.text.find(b"\n", start, self.end) + 1 - start
-        lines = self.text[start : min(start + rows * width, self.end)]
-        if start > 0 and width > 0 and lines.endswith(b"\n") and lines.count(b"\n") == rows:
-            return lines
-        end = start
-        for _ in range(rows if start > 0 else 0):
-            end = self.text.find(b"\n", end, self.end) + 1
-            if end == 0:
-                break
-        if end <= 0 or start == 0:
-            raise ParseError(f"expected a table of {rows} rows, found the end of the file.")
-        return self.text[start:end]
+        return table(self.text, place, rows, self.end)
 
     def status(self) -> tuple[Status, str]:
         """How the run ended, by its own words."""
@@ -445,24 +371,6 @@ class _Run:
         return "truncated", f"expected JOB DONE., found the end of the run at line {self.source.line(self.end)}."
 
 
-def _landmarks_in(between: bytes, start: int) -> dict[str, int]:
-    """Where the landmarks stand in the text between two energies, which begins at `start`."""
-    scf = between.find(_ITERATIONS)
-    below = between if scf < 0 else between[:scf]
-    at = _geometry_in(between, start)
-    for name, literal, rest in _LANDMARKS:
-        place = below.find(literal)
-        if place >= 0 and (found := rest.match(below, place + len(literal))):
-            at.setdefault(name, start + found.end())
-    return at
-
-
-def _geometry_in(between: bytes, start: int) -> dict[str, int]:
-    """Where the last cell and positions of a text stand: those of the energy that follows it."""
-    found = {"cell": between.rfind(b"\nCELL_PARAMETERS"), "positions": between.rfind(b"\nATOMIC_POSITIONS")}
-    return {name: start + place + 1 for name, place in found.items() if place >= 0}
-
-
 def _lengths(values: F64, unit: bytes, alat: float) -> Quantity:
     """Lengths with the unit that pw.x names, those in units of alat in bohr."""
     if unit in (b"", b"alat"):
@@ -470,14 +378,3 @@ def _lengths(values: F64, unit: bytes, alat: float) -> Quantity:
     if unit not in (b"angstrom", b"bohr"):
         raise ParseError(f"expected alat, bohr, angstrom or crystal, found the unit {unit.decode('latin-1')!r}.")
     return Quantity(values, unit.decode())
-
-
-def _unusable(step: _Step, *, hybrid: bool) -> str:
-    """Why a step is no frame, "" where it is one."""
-    if hybrid and not step.exact_exchange:
-        return "expected the energy after the last update of exact exchange, found one before it. The run did not end."
-    if step.labelled and "forces" in step.at:
-        return "expected new positions since the last forces, found none. A part of the file is missing."
-    if not step.followed and not {"stress", "settled"} & step.at.keys():
-        return "expected what follows the energy, found the end of the run. The file is cut."
-    return ""

@@ -199,7 +199,7 @@ class _Document:
         if pending is not None and last is not None and pending.numbers["energy"] == last.numbers["energy"]:
             _join(pending, last)
             last = None
-        if last is not None and (reason := self.unusable(last)):
+        if last is not None and (reason := self.unusable()):
             self.left_out.append(LeftOut(line=last.line, reason=reason))
             last = None
         if last is not None and self.n_steps:
@@ -218,7 +218,7 @@ class _Document:
                 return
             yield match.start(), end
 
-    def unusable(self, last: _Frame) -> str:
+    def unusable(self) -> str:
         """Why `<output>`, whose energy no step has, is no frame; "" where it is one."""
         if self.output and self.scf(*self.output)[0] == "false":
             return "expected a converged SCF, found one that stopped before."

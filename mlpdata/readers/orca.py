@@ -133,7 +133,8 @@ def _read_job(source: Input, job: Job, status: Status, reason: str) -> Iterator[
     # the input of a compound script does not say which lines a step runs
     end = min(job.end, job.input_start + HEADER_BYTES)
     lines = [] if "compound" in job.marks else input_lines(source.data, job.input_start, end, job.number)
-    state = next(filter(None, map(orca_blocks.excited_state, job.cycles)), None)
+    followed = map(orca_blocks.excited_state, filter(orca_blocks.has_gradient, job.cycles))
+    state = next(filter(None, followed), None)
     frames, left_out = _frames(source, job, lines, state)
     yield _header(source, job, lines, state, frames)
     for _, alike in itertools.groupby(frames, lambda frame: frame.geometry.unit):
@@ -151,6 +152,8 @@ def _frames(source: Input, job: Job, lines: list[str], state: str | None) -> tup
     for cycle in job.cycles:
         charge = _last_number(cycle, "charge", charge)  # ORCA 5 prints both in the first cycle only
         multiplicity = _last_number(cycle, "multiplicity", multiplicity)
+        if "end" in job.marks and frames and set(cycle.marks) <= {"angstrom", "bohr"}:
+            continue  # coordinates printed once more at the end are no frame lost
         try:
             with located(source, cycle.start):
                 frame = _frame(source, cycle, lines, state)
@@ -170,9 +173,7 @@ def _frame(source: Input, cycle: Cycle, lines: list[str], state: str | None) -> 
     final = cycle.last("energy")
     line = source.line(final.start if final else cycle.start)
     with located(source, final.start if final else cycle.start):
-        energy = orca_blocks.energy(cycle, excited=state is not None)
-    if orca_blocks.excited_state(cycle) not in (None, state):
-        raise ParseError(f"expected the excited state {state}, found {orca_blocks.excited_state(cycle)}.")
+        energy = orca_blocks.energy(cycle, state)
     geometry = orca_blocks.geometry(source, cycle, lines)
     gradient = orca_blocks.gradient(source, cycle, geometry)
     return Frame(geometry, energy, gradient, np.nan, 0, orca_blocks.converged(cycle), cycle.step, line)

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mlpdata.elements import ATOMIC_NUMBERS, SYMBOLS
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Input
-from mlpdata.readers.elements import ATOMIC_NUMBERS, SYMBOLS
 from mlpdata.readers.text import number, numbers
 from mlpdata.schema.properties import NO, UNKNOWN, YES
 from mlpdata.units import F64
@@ -204,15 +204,15 @@ def converged(cycle: Cycle) -> int:
     return YES if "converged" in cycle.marks else UNKNOWN
 
 
-def energy(cycle: Cycle, *, excited: bool) -> float:
-    """The final energy of a cycle [hartree]: of the excited state whose gradient is followed, else of the ground state.
+def energy(cycle: Cycle, state: str | None) -> float:
+    """The final energy of a cycle [hartree]: of the excited `state` whose gradient is followed, else the ground state's.
 
     FINAL SINGLE POINT ENERGY is that of the excited root also where only excitation energies were asked for (O3).
     There the excitation is taken off: what the calculation of excited states started from, with the corrections
     that FINAL SINGLE POINT ENERGY has beside it.
 
     Raises:
-        ParseError: no final energy, several that differ, one of a part of the system, or an unknown excited state.
+        ParseError: no final energy, several that differ, one of a part of the system, or of another state.
     """
     finals = {_final(mark.text) for mark in cycle.marks.get("energy", ())}
     if not finals:
@@ -220,7 +220,11 @@ def energy(cycle: Cycle, *, excited: bool) -> float:
     if len(finals) > 1:
         raise ParseError(f"expected one final energy for these coordinates, found {len(finals)}.")
     (final,) = finals
-    if excited:
+    if state is not None:
+        if excited_state(cycle) != state:
+            raise ParseError(
+                f"expected the energy of {state}, found that of {excited_state(cycle) or 'the ground state'}."
+            )
         return final
     if "excited" in cycle.marks:
         return _ground_state(cycle, final)
@@ -249,15 +253,12 @@ def _ground_state(cycle: Cycle, final: float) -> float:
     """The energy without the excitation; that of a double hybrid has its perturbative part, which E(SCF) lacks."""
     total = _value(cycle.last("excited_total"), "the total energy of the excited state")
     correction = final - total
-    dispersion = sum(_dispersion(mark.text) for mark in cycle.marks.get("dispersion", ())[-1:])
+    mark = cycle.last("dispersion")
+    dispersion = number(mark.text.split()[-1]) if mark else 0.0
     if abs(correction) > SAME_ENERGY and abs(correction - dispersion) > SAME_ENERGY:
         raise ParseError("expected the final energy to be the excited state's with dispersion, found another.")
     ground = cycle.last("mp2_total") or cycle.last("scf_part")
     return _value(ground, "the energy of the ground state") + correction
-
-
-def _dispersion(line: bytes) -> float:
-    return number(line.split()[-1])
 
 
 def _reference(cycle: Cycle, final: float) -> float:
@@ -272,12 +273,17 @@ def _reference(cycle: Cycle, final: float) -> float:
 
 
 def excited_state(cycle: Cycle) -> str | None:
-    """`root 1`, `triplet root 1`, where the cycle has an excited state and a gradient."""
+    """`root 1`, `triplet root 1`: the state that the final energy of a cycle is of, None where it is the ground state."""
     mark = cycle.last("excited")
-    if mark is None or not {"gradient", "mp2_gradient"} & set(cycle.marks):
+    if mark is None:
         return None
     name = re.search(rb"Eh *\(([^)]*)\)", mark.text)
     return " ".join(name[1].decode("latin-1").lower().split()) if name else "unnamed"
+
+
+def has_gradient(cycle: Cycle) -> bool:
+    """Whether a gradient is printed in a cycle."""
+    return "gradient" in cycle.marks or "mp2_gradient" in cycle.marks
 
 
 def gradient(source: Input, cycle: Cycle, atoms: Geometry) -> F64 | None:

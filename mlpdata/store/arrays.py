@@ -79,8 +79,12 @@ class ArrayWriter:
     def cut(self, n_configurations: int, n_atoms: int) -> None:
         """Forget all rows after the first `n_configurations`, which have `n_atoms` atoms."""
         self.n_configurations, self.n_atoms = n_configurations, n_atoms
-        for name, column in self._columns.items():
-            column.cut(self._rows(name))
+        for name, column in list(self._columns.items()):
+            if column.begun_at >= n_configurations:  # what stays says nothing in this array
+                column.remove()
+                del self._columns[name]
+            else:
+                column.cut(self._rows(name))
 
     def close(self) -> None:
         """Close the files of a group that will not be finished."""
@@ -116,7 +120,7 @@ class ArrayWriter:
     def _column(self, name: str) -> _Column:
         if name not in self._columns:
             dtype = "int64" if name in COUNTS else self._dtypes.get(name, PROPERTIES[name].dtype)
-            column = self._columns[name] = _Column(self._folder, name, dtype)
+            column = self._columns[name] = _Column(self._folder, name, dtype, self.n_configurations)
             column.fill(self._rows(name))
         return self._columns[name]
 
@@ -124,8 +128,9 @@ class ArrayWriter:
 class _Column:
     """One array while it grows: a flat file at the place of its first shard."""
 
-    def __init__(self, folder: Path, name: str, dtype: str) -> None:
+    def __init__(self, folder: Path, name: str, dtype: str, begun_at: int) -> None:
         self.name = name
+        self.begun_at = begun_at
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.shape = () if name in COUNTS else PROPERTIES[name].shape
         self.rows = 0
@@ -153,6 +158,10 @@ class _Column:
         if rows < self.rows:
             self.stream.truncate(rows * self.row_bytes)
             self.rows = rows
+
+    def remove(self) -> None:
+        self.stream.close()
+        durable.remove_tree(self.stream.path.parent)
 
     @property
     def row_bytes(self) -> int:
@@ -197,9 +206,8 @@ def _split(folder: Path, name: str, record: ArrayRecord) -> None:
     size = record.shard_rows * record.row_bytes
     for shard in range(record.n_shards - 1, 0, -1):
         durable.stage(folder / record.shard_name(name, shard), _pieces(flat, shard * size))
-        stream = durable.Stream(flat, "a")
-        stream.truncate(shard * size)
-        stream.close()
+        with durable.Stream(flat, "a") as stream:
+            stream.truncate(shard * size)
 
 
 def _pieces(path: Path, start: int) -> Iterator[bytes]:
@@ -214,9 +222,8 @@ def _finish_shard(path: Path, name: str, record: ArrayRecord, shard: int) -> Fil
     rows, cut = record.rows_of(shard), record.grid
     dtype = np.dtype(record.dtype).newbyteorder("<")
     padding = np.full((cut.padded(rows) - rows, *record.shape), layout.blank_of(name), dtype)
-    stream = durable.Stream(path, "a")
-    stream.write(padding.tobytes() + cut.shard_index(rows, record.row_bytes))
-    stream.close()
+    with durable.Stream(path, "a") as stream:
+        stream.write(padding.tobytes() + cut.shard_index(rows, record.row_bytes))
     return file_record(path, path.stat().st_size - cut.index_bytes)
 
 

@@ -63,7 +63,7 @@ class Mapped:
         placed: list[Placed] = []
         for (folder, manifest), base in zip(self._parts, self._base[level].tolist(), strict=False):
             rows = manifest.n_atoms if level == ATOM else manifest.n_configurations
-            placed.extend(open_shards(folder, manifest, name, rows, record, base))
+            placed.extend(open_shards(folder, manifest, name, rows, record, base=base))
         pages = kind(int(self._base[level][-1]), record, layout.blank_of(name), placed)
         return _Column(level == ATOM, pages, Blocks(placed, pages))
 

@@ -1,8 +1,8 @@
 """The potential: E(3)-equivariant message passing on e3nn's irreps, couplings and spherical harmonics.
 
 A feature is an array (n_atoms, components, channels): the components of every irrep one after the other, the same
-number of channels in each. Two such arrays are coupled by one dense matrix product an edge, which on small systems
-is several times faster than one operation an irrep.
+number of channels in each. Two such arrays are coupled by one dense matrix product an edge, which on a CPU is about
+twice as fast as one operation an irrep (benchmarks/train_step.py).
 
 References:
     S. Batzner et al., Nature Communications 13, 2453 (2022), doi 10.1038/s41467-022-29939-5 (NequIP).
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -30,9 +30,8 @@ SILU_GAIN = 1.6765324703310907
 """1 / sqrt(E[silu(x)^2]) for normal x: keeps the variance of features through a layer."""
 ENVELOPE_POWER = 6
 """Value, slope and curvature of the envelope vanish at the cutoff: forces are smooth there."""
-
-
 SCALAR = o3.Irrep("0e")
+
 Irreps = list[o3.Irrep]
 
 
@@ -88,7 +87,7 @@ class Radial(nn.Module):
     def __init__(self, cutoff: float, count: int) -> None:
         super().__init__()
         self.cutoff = cutoff
-        self.register_buffer("order", torch.arange(1, count + 1) * torch.pi)
+        self.register_buffer("order", torch.arange(1, count + 1) * torch.pi, persistent=False)
 
     def forward(self, distance: Tensor) -> tuple[Tensor, Tensor]:
         """Distances (n_edges, 1) [angstrom] to values (n_edges, count) and the envelope (n_edges, 1)."""
@@ -116,9 +115,9 @@ class Convolution(nn.Module):
         super().__init__()
         self.channels = params.channels
         self.paths = [Path(a, b, t) for t in targets for a in irreps for b in harmonics if t in a * b]
-        self.register_buffer("coupling", _couplings(irreps, harmonics, self.paths))
+        self.register_buffer("coupling", _couplings(irreps, harmonics, self.paths), persistent=False)
         sizes = torch.tensor([path.target.dim for path in self.paths])
-        self.register_buffer("path_of", torch.repeat_interleave(sizes))
+        self.register_buffer("path_of", torch.repeat_interleave(sizes), persistent=False)
         self.hidden = Mix(params.radial_basis, params.radial_hidden)
         self.weights = Mix(params.radial_hidden, len(self.paths) * params.channels)
 
@@ -136,7 +135,8 @@ class Convolution(nn.Module):
 
 def _couplings(irreps: Irreps, harmonics: Irreps, paths: list[Path]) -> Tensor:
     """Wigner 3j symbols of all paths as one array (harmonics, targets, sources), each path of unit variance."""
-    sources, spheres, targets = _slices(irreps), _slices(harmonics), _slices([path.target for path in paths])
+    sources, spheres = (_consecutive(irrep.dim for irrep in group) for group in (irreps, harmonics))
+    targets = _consecutive(path.target.dim for path in paths)
     out = torch.zeros(spheres[-1].stop, targets[-1].stop, sources[-1].stop)
     for path, rows in zip(paths, targets, strict=True):
         block = o3.wigner_3j(path.harmonic.l, path.target.l, path.source.l) * math.sqrt(path.target.dim)
@@ -144,10 +144,9 @@ def _couplings(irreps: Irreps, harmonics: Irreps, paths: list[Path]) -> Tensor:
     return out
 
 
-def _slices(irreps: Irreps) -> list[slice]:
-    """Where the components of each irrep lie."""
-    ends = itertools.accumulate((irrep.dim for irrep in irreps), initial=0)
-    return [slice(first, end) for first, end in itertools.pairwise(ends)]
+def _consecutive(sizes: Iterable[int]) -> list[slice]:
+    """Slices of these sizes, one after the other."""
+    return [slice(first, end) for first, end in itertools.pairwise(itertools.accumulate(sizes, initial=0))]
 
 
 class Layer(nn.Module):
@@ -161,7 +160,7 @@ class Layer(nn.Module):
         super().__init__()
         channels = params.channels
         self.convolution = Convolution(irreps, harmonics, targets, params)
-        self.channels, self.irreps, self.targets = channels, irreps, targets
+        self.channels, self.targets = channels, targets
         self.before = Mix(channels, channels)
         widths = [channels * len(targets) if target == SCALAR else channels for target in targets]
         paths = [sum(path.target == target for path in self.convolution.paths) for target in targets]
@@ -174,34 +173,31 @@ class Layer(nn.Module):
             }
         )
         self.lengths = Mix(channels * len(targets), channels * len(targets))
-        self.rows = _rows(targets, paths)
+        self.at_target = _consecutive(target.dim * count for target, count in zip(targets, paths, strict=True))
+        self.at_own = dict(zip(irreps, _consecutive(irrep.dim for irrep in irreps), strict=True))
 
     def forward(self, x: Tensor, element: Tensor, radial: Tensor, harmonics: Tensor, edges: Tensor) -> Tensor:
         """Features (n, components of the irreps, channels) to features (n, components of the targets, channels)."""
         message = self.convolution(self.before(x), radial, harmonics, edges)
-        own = dict(zip(self.irreps, (x[:, part] for part in _slices(self.irreps)), strict=True))
         scalars, *tensors = (
-            self._mixed(target, after, message[:, rows], own.get(target), element)
-            for target, after, rows in zip(self.targets, self.after, self.rows, strict=True)
+            self._with_own(target, after(self._by_component(message[:, rows], target)), x, element)
+            for target, after, rows in zip(self.targets, self.after, self.at_target, strict=True)
         )
         squares = [block[..., : self.channels].square().mean(1, keepdim=True) for block in (scalars, *tensors)]
         gated = silu(scalars + self.lengths(torch.cat(squares, 2)))
         values, *gates = torch.split(gated, self.channels, dim=2)
         return torch.cat([values, *(tensor * gate for tensor, gate in zip(tensors, gates, strict=True))], dim=1)
 
-    def _mixed(
-        self, target: o3.Irrep, after: nn.Module, message: Tensor, own: Tensor | None, element: Tensor
-    ) -> Tensor:
-        """One irrep: the paths that lead to it mixed, and the atom's own feature, (n, target.dim, width)."""
-        paths = message.view(len(message), -1, target.dim, self.channels).transpose(1, 2).flatten(2)
-        mixed: Tensor = after(paths)
-        return mixed if own is None else (mixed + self.own[str(target)](own, element)) * math.sqrt(0.5)
+    def _by_component(self, message: Tensor, target: o3.Irrep) -> Tensor:
+        """All paths to `target` side by side, (n, target.dim, paths * channels)."""
+        return message.view(len(message), -1, target.dim, self.channels).transpose(1, 2).flatten(2)
 
-
-def _rows(targets: Irreps, paths: list[int]) -> list[slice]:
-    """Where the components of all paths to each target lie in a message."""
-    ends = itertools.accumulate((t.dim * count for t, count in zip(targets, paths, strict=True)), initial=0)
-    return [slice(first, end) for first, end in itertools.pairwise(ends)]
+    def _with_own(self, target: o3.Irrep, message: Tensor, x: Tensor, element: Tensor) -> Tensor:
+        """The message with the atom's own feature of that irrep, where it has one."""
+        if target not in self.at_own:
+            return message
+        own: Tensor = self.own[str(target)](x[:, self.at_own[target]], element)
+        return (message + own) * math.sqrt(0.5)
 
 
 class Potential(nn.Module):
@@ -227,7 +223,7 @@ class Potential(nn.Module):
             self._build(params, len(self.references))
         index = torch.full((256,), -1)
         index[list(self.references)] = torch.arange(len(self.references))
-        self.register_buffer("index_of_element", index)
+        self.register_buffer("index_of_element", index, persistent=False)
 
     index_of_element: Tensor
 

@@ -96,9 +96,28 @@ def test_the_cell_does_work_too() -> None:
         },
     )
 
-    assert units_by_ratio(frames).slope == pytest.approx(1, abs=1e-3)
-    assert units_by_ratio(frames.with_arrays(stress=-frames.stress)).slope == pytest.approx(-1, abs=1e-3)
+    assert units_by_ratio(frames).stress_slope == pytest.approx(1, abs=1e-3)
+    assert units_by_ratio(frames.with_arrays(stress=-frames.stress)).stress_slope == pytest.approx(-1, abs=1e-3)
+    assert np.isnan(units_by_ratio(frames).slope)
     assert units_by_ratio(frames.without("stress")).n_steps == 0
+
+
+def test_a_stress_that_does_not_fit_leaves_the_slope_of_the_forces_alone() -> None:
+    # the springs of `trajectory` in a cell that swells: half of its work is in the stress, as Pulay's error would have it
+    frames = trajectory(periodic=True)
+    stretch = 1 + 0.001 * np.cumsum(np.random.default_rng(8).normal(size=len(frames)))
+    cell = CELL * stretch[:, None, None]
+    positions = frames.positions.reshape(-1, 3, 3)
+    forces = frames.forces.reshape(-1, 3, 3)
+    virial = np.einsum("nai,naj->nij", positions, forces)
+    volume = np.linalg.det(cell)[:, None, None]
+    wrong = frames.with_arrays(cell=cell, stress=-0.5 * virial / volume)
+
+    found = units_by_ratio(wrong)
+
+    assert found.slope == pytest.approx(1, abs=0.01)
+    assert found.stress_slope == pytest.approx(2, abs=0.05)
+    assert found.mistake is None
 
 
 def test_steps_that_are_too_long_or_lack_a_label_are_left_out() -> None:

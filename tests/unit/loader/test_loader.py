@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,13 @@ class Source(FramesSource):
         super().__init__(Frames(n_atoms, {**arrays, "energy": np.arange(N, dtype=float)}))
         self.bad, self.slow, self.reads = set(bad), set(slow), 0
 
-    def gather(self, name: str, rows: I64) -> NDArray[Any]:
-        self.reads += name == "energy"
+    def gather_many(self, names: Sequence[str], rows: I64) -> dict[str, NDArray[Any]]:
+        self.reads += 1
         if self.bad & set(rows.tolist()):
             raise CorruptError("expected a row, found noise.")
         if self.slow & set(rows.tolist()):
             time.sleep(0.01)
-        return super().gather(name, rows)
+        return super().gather_many(names, rows)
 
 
 def loader(source: Source | None = None, **options: Any) -> Loader:

@@ -67,6 +67,23 @@ def test_an_excited_gradient_is_paired_with_the_excited_energy_and_the_state_is_
     assert (run.header.method.excited, run.header.method.state) == (True, "root 1")
 
 
+def test_the_last_energy_of_an_excited_optimisation_is_of_the_same_state() -> None:
+    step = excited(-76.1, 0.2, -75.9) + final(-75.9) + gradient(STEPS[0][2])
+    last = coordinates(STEPS[1][0]) + excited(-76.2, 0.2, -76.0) + final(-76.0)
+    switched = last.replace("Root  1", "Root  2")
+    text = opening() + cycle(1) + coordinates(WATER) + step
+
+    assert hartree(read(text + last + END).frames) == [-75.9, -76.0]
+    assert hartree(read(text + switched + END).frames) == [-75.9]
+    assert hartree(read(text + coordinates(WATER) + final(-76.1) + END).frames) == [-75.9]
+
+
+def test_coordinates_printed_once_more_at_the_end_are_no_frame_lost() -> None:
+    text = single_point(final(-76.0)).replace(END, coordinates(WATER) + END)
+
+    assert read(text).ending.left_out == ()
+
+
 def test_a_ground_state_gradient_beside_an_excited_energy_is_left_out() -> None:
     mixed = final(-75.9) + "\nGradient of the Kohn-Sham DFT energy:\n" + gradient(STEPS[0][2])
 

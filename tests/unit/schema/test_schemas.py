@@ -51,6 +51,8 @@ def test_nouns_satisfy_their_schemas() -> None:
 
 def test_every_field_of_every_noun_is_described() -> None:
     for name, schema in SCHEMAS.items():
-        for kind, definition in {name: schema, **schema.get("$defs", {})}.items():
+        definitions = schema.get("$defs", {})
+        for kind, definition in {name: schema, **definitions}.items():
             for field, said in definition.get("properties", {}).items():
-                assert said.get("description"), f"{kind}.{field}"
+                inherited = definitions.get(said.get("$ref", "").removeprefix("#/$defs/"), {})
+                assert said.get("description") or inherited.get("description"), f"{kind}.{field}"
