@@ -61,7 +61,8 @@ def build_report(snapshot: Snapshot, params: Params, project: Path) -> str:
         dataset=dataset,
         check=check,
         failures=[*check["errors"], *metrics["failures"], *md["failures"]],
-        methods=read_text(results / "methods.yaml", "record"),
+        methods=method_rows(snapshot),
+        records=read_text(results / "methods.yaml", "record"),
         composition=composition_rows(rows),
         licenses=[(name, one["allowed"], one["reason"]) for name, one in check["licenses"].items()],
         citations=sorted({one.citation for one in snapshot.calculations() if one.citation}),
@@ -127,6 +128,21 @@ def configuration_rows(snapshot: Snapshot, divided: Split) -> list[dict[str, Any
     )
     rows = table.to_pylist()
     return [{"part": part.get(row["id"].hex(), "none"), **{k: v for k, v in row.items() if k != "id"}} for row in rows]
+
+
+def method_rows(snapshot: Snapshot) -> list[tuple[Any, ...]]:
+    """Name, code, functional, cutoff, smearing, spin, k-points and configurations of each method, most used first."""
+    counts = Counter(snapshot.opened.table("configurations", ["method_id"])["method_id"].to_pylist())
+    rows = []
+    for method in sorted(snapshot.methods(), key=lambda one: (-counts[one.id], one.id)):
+        smearing = f"{method.smearing.method} {method.smearing.width or 0:.3g}" if method.smearing else None
+        kpoints = method.kpoints and (method.kpoints.mesh or method.kpoints.count)
+        shown_kpoints = "x".join(map(str, kpoints)) if isinstance(kpoints, tuple) else kpoints and f"{kpoints} points"
+        code = f"{method.code} {method.code_version or ''}".strip()
+        rows.append(
+            (method.id[:8], code, method.functional, method.cutoff_energy, smearing, method.spin, shown_kpoints, counts[method.id])
+        )
+    return rows
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

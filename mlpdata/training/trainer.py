@@ -339,7 +339,8 @@ class _Run:
         for name, parameter in self.potential.named_parameters():
             if self.steps:
                 moments = {moment: tensors[f"{STATE}{moment}.{name}"].to(parameter.device) for moment in MOMENTS}
-                self.optimizer.state[parameter] = {"step": torch.tensor(float(self.steps)), **moments}
+                step = torch.tensor(float(self.steps), device=parameter.device)
+                self.optimizer.state[parameter] = {"step": step, **moments}
         self.state = self._state()
 
     def result(self) -> TrainResult:

@@ -154,6 +154,18 @@ def test_close_pairs_are_found_through_periodic_images() -> None:
     assert finding.worst == pytest.approx(0.2 / 0.97)
 
 
+def test_close_pairs_of_large_atoms_are_found_beyond_the_screen() -> None:
+    # radius of Cs 2.44 angstrom: a pair at 3 angstrom is 0.615 of the sum
+    caesium = Frames(
+        [2], {"atomic_numbers": [55, 55], "positions": [[0, 0, 0], [0, 0, 3.0]], "pbc": [[0, 0, 0]], "energy": [0.0]}
+    )
+
+    assert run_gates(caesium, PARAMS, "absent")["closest-pair"].n_caught == 0
+    strict = run_gates(caesium, CheckParams(min_distance=0.7), "absent")["closest-pair"]
+    assert strict.worst == pytest.approx(3 / 4.88)
+    assert strict.n_caught == 1
+
+
 def test_a_flat_cell_is_rejected_and_not_searched() -> None:
     cell = np.tile(CUBE, (2, 1, 1))
     cell[0, 2] = cell[0, 1]
