@@ -5,7 +5,9 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 allowed = {
-    line.split("#")[0].strip() for line in Path(__file__).with_name("skips").read_text().splitlines() if line.split("#")[0].strip()
+    line.split("#")[0].strip()
+    for line in Path(__file__).with_name("skips").read_text().splitlines()
+    if line.split("#")[0].strip()
 }
 skipped = {
     f"{case.get('classname')}.{case.get('name')}": case.find("skipped").get("message", "")

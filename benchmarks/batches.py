@@ -50,6 +50,7 @@ class Memmap:
             self.arrays[name] = np.memmap(folder / name, whole.dtype, "r", shape=whole.shape)
 
     def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The three arrays of the configurations `rows`."""
         atoms = ragged_index(self.start.take(rows), self.n_atoms.take(rows))
         return {name: array.take(rows if name == "energy" else atoms, axis=0) for name, array in self.arrays.items()}
 

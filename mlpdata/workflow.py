@@ -81,9 +81,7 @@ def check_snapshot(snapshot: Snapshot, params: CheckParams) -> dict[str, Any]:
     """Gates over every configuration, one theory, licenses; `errors` names what must not go on."""
     table = snapshot.opened.table("configurations")
     gates = _gates(snapshot, table, params)
-    counts = {row["values"]: row["counts"] for row in table["method_id"].value_counts().to_pylist()}
-    methods = snapshot.methods()
-    theory = one_theory(methods, [counts.get(method.id, 0) for method in methods])
+    theory = _theory(snapshot)
     names = sorted({one.license for one in snapshot.calculations()}, key=str)
     verdicts = {name or "unknown": verdict(name, params.purpose) for name in names}
     return {
@@ -102,6 +100,17 @@ def check_snapshot(snapshot: Snapshot, params: CheckParams) -> dict[str, Any]:
         "licenses": {name: one._asdict() for name, one in verdicts.items()},
         "composition": composition(table),
     }  # fmt: skip
+
+
+def _theory(snapshot: Snapshot) -> list[Any]:
+    """What stands against one training target, with the entropy of the smearing as the energies show it."""
+    asked = snapshot.sql(
+        "SELECT method_id, count(*), max(abs(energy - energy_sigma0) / n_atoms) FROM configurations GROUP BY 1"
+    )
+    found = {method: (count, entropy) for method, count, entropy in zip(*asked.to_pydict().values(), strict=True)}
+    methods = snapshot.methods()
+    counts, entropies = zip(*(found.get(method.id, (0, None)) for method in methods), strict=True)
+    return one_theory(methods, counts, entropies)
 
 
 def _is_error(finding: Any) -> bool:

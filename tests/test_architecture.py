@@ -102,7 +102,7 @@ def test_there_is_no_circle_of_imports() -> None:
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, f"circle: {' -> '.join((*trail[trail.index(name):], name))}"
+        assert name not in trail, f"circle: {' -> '.join((*trail[trail.index(name) :], name))}"
         if name not in done:
             for there in sorted(graph[name]):
                 visit(there, (*trail, name))
@@ -136,21 +136,29 @@ def test_what_is_durable_is_written_in_one_place() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 called = ast.unparse(node.func)
-                assert called not in {"os.fsync", "os.rename", "os.replace", "shutil.move"}, f"{path}:{node.lineno} {called}"
+                assert called not in {"os.fsync", "os.rename", "os.replace", "shutil.move"}, (
+                    f"{path}:{node.lineno} {called}"
+                )
 
 
-@pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "pipelines").rglob("*.py"))], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*MODULES, *sorted((ROOT / "pipelines").rglob("*.py"))], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_nothing_runs_or_unpacks_foreign_code(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            assert called not in {"eval", "exec", "yaml.load", "pickle.load", "pickle.loads", "os.system"}, f"{path}:{node.lineno}"
+            assert called not in {"eval", "exec", "yaml.load", "pickle.load", "pickle.loads", "os.system"}, (
+                f"{path}:{node.lineno}"
+            )
             assert not any(word.arg == "shell" for word in node.keywords), f"{path}:{node.lineno} uses a shell"
             assert not any(
                 word.arg == "allow_pickle" and ast.unparse(word.value) != "False" for word in node.keywords
             ), f"{path}:{node.lineno} unpickles"
             if called == "torch.load":
-                assert any(word.arg == "weights_only" and ast.unparse(word.value) == "True" for word in node.keywords), path
+                assert any(
+                    word.arg == "weights_only" and ast.unparse(word.value) == "True" for word in node.keywords
+                ), path
 
 
 def test_a_stage_fits_on_a_page() -> None:

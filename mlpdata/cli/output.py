@@ -40,6 +40,11 @@ def warn(text: str) -> None:
     typer.echo(printable(text), err=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def printable(text: str) -> str:
     """`text` without control characters: what a file says must not steer the terminal."""
     return "".join(character if character.isprintable() or character in "\n\t" else "?" for character in text)

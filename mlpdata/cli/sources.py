@@ -10,7 +10,7 @@ import typer
 
 from mlpdata.cli.app import app
 from mlpdata.cli.options import STORE, JsonOption, StoreOption
-from mlpdata.cli.output import progress, say, say_json, say_rows, warn
+from mlpdata.cli.output import counted, progress, say, say_json, say_rows, warn
 from mlpdata.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -185,31 +185,32 @@ def project_default(store: Path) -> Any:
 def summarise(report: IngestReport) -> None:
     """The end of an ingest: what entered, what was left out and why."""
     verb = "would enter" if report.dry_run else "entered"
-    say(f"{report.n_entered} configurations of {len(report.entered)} calculations {verb} ({report.seconds:.1f} s).")
+    entered = f"{counted(report.n_entered, 'configuration')} of {counted(len(report.entered), 'calculation')}"
+    say(f"{entered} {verb} ({report.seconds:.1f} s).")
     for calculation in [one for one in report.entered if one.status != "complete"][:SHOWN]:
         say(f"  {calculation.path}: {calculation.status}, {calculation.n_configurations} configurations kept")
     replaced = sum(one.replaced for one in report.entered)
     if replaced:
-        say(f"{replaced} of them take the place of an older reading of the same run.")
+        say(f"Replaced: {counted(replaced, 'older reading')} of the same run.")
     if report.unchanged:
-        say(f"{len(report.unchanged)} files are in the store already, or repeat another: nothing changed for them.")
+        say(f"Unchanged: {counted(len(report.unchanged), 'file')} that the store has already or that repeat another.")
     if report.retracted:
-        say(f"{len(report.retracted)} calculations are no longer in the folder and were retracted.")
-    _say_lost("configurations were left out", sum(one.frames or 0 for one in report.left_out), report.left_out)
-    _say_lost("files could not be read", len(report.refused), report.refused)
+        say(f"Retracted: {counted(len(report.retracted), 'calculation')} no longer in the folder.")
+    _say_lost("Left out", counted(sum(one.frames or 0 for one in report.left_out), "configuration"), report.left_out)
+    _say_lost("Not readable", counted(len(report.refused), "file"), report.refused)
     if report.not_outputs:
-        say(f"{report.not_outputs} files are no outputs of a known code and were passed over.")
+        say(f"Passed over: {counted(report.not_outputs, 'file')} that no reader knows.")
     if report.unknown_license:
         warn(
-            f"{report.unknown_license} calculations have an unknown license, which blocks publishing; state it by --license."
+            f"Unknown license: {counted(report.unknown_license, 'calculation')}. That blocks publishing; state it by --license."
         )
     if report.snapshot:
-        say(f"The store shows {report.n_configurations} configurations, snapshot {report.snapshot[:12]}.")
+        say(f"The store shows {counted(report.n_configurations, 'configuration')}, snapshot {report.snapshot[:12]}.")
 
 
-def _say_lost(what: str, count: int, lost: list[Refused]) -> None:
+def _say_lost(what: str, count: str, lost: list[Refused]) -> None:
     if lost:
-        say(f"{count} {what}:")
+        say(f"{what}: {count}")
         for one in lost[:SHOWN]:
             place = one.path if one.line is None else f"{one.path}:{one.line}"
             say(f"  {place}: {one.reason}")

@@ -140,7 +140,16 @@ def method_rows(snapshot: Snapshot) -> list[tuple[Any, ...]]:
         shown_kpoints = "x".join(map(str, kpoints)) if isinstance(kpoints, tuple) else kpoints and f"{kpoints} points"
         code = f"{method.code} {method.code_version or ''}".strip()
         rows.append(
-            (method.id[:8], code, method.functional, method.cutoff_energy, smearing, method.spin, shown_kpoints, counts[method.id])
+            (
+                method.id[:8],
+                code,
+                method.functional,
+                method.cutoff_energy,
+                smearing,
+                method.spin,
+                shown_kpoints,
+                counts[method.id],
+            )
         )
     return rows
 

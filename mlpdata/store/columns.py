@@ -15,7 +15,7 @@ from mlpdata.elements import hill
 from mlpdata.frames import I64, Frames
 from mlpdata.units import F64
 
-DENSITY = units.ATOMIC_MASS * 1e33
+DENSITY = units.ATOMIC_MASS * 1e27
 """One u/angstrom^3 in g/cm^3."""
 CUTOFF = 2.5
 """Shortest distances are looked for up to this [angstrom]."""

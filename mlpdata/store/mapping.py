@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlpdata.errors import NotFound, UsageError
 from mlpdata.frames import I64, Frames, ragged_index
-from mlpdata.schema.properties import ATOM, PROPERTIES
+from mlpdata.schema.properties import ATOM, PROPERTIES, REQUIRED
 from mlpdata.store import layout
 from mlpdata.store.blocks import Blocks
 from mlpdata.store.layout import ATOM_START, COUNTS, N_ATOMS, Manifest
@@ -149,8 +149,9 @@ class Mapped:
     def frames(self, rows: ArrayLike) -> Frames:
         """The configurations `rows` as Frames (f64), in that order."""
         index = self._checked_rows(rows)
-        self._verify(self.names, index)
-        return Frames(self.n_atoms.take(index), self._take(self.names, index, {}))
+        names = tuple(dict.fromkeys((*REQUIRED, *self.names)))
+        self._verify(names, index)
+        return Frames(self.n_atoms.take(index), self._take(names, index, {}))
 
     def view(self, name: str, part: int) -> NDArray[Any] | None:
         """The array `name` of one part as it lies in memory, verified whole and read-only; None where it has none.

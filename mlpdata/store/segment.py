@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,16 +124,13 @@ class Writer:
         begun = self._current()
         row, number = self._arrays.n_configurations, len(self._stored)
         block = _Block(frames, row, number, frames.ids(), shortest_distances(frames))
-        try:
+        with self._remembering_failure():
             self._arrays.append(frames)
             begun.ids.append(block.ids)
             begun.waiting.add([block])
             if begun.waiting.are_many:
                 self._spill(begun.waiting.blocks)
                 self._begun = begun._replace(waiting=_Waiting())
-        except StoreError as error:
-            self._failure = error
-            raise
 
     def end(self, calculation: Calculation) -> None:
         """The calculation begun is whole, and this is its record."""
@@ -150,7 +148,8 @@ class Writer:
         self._begun = None
         self._waiting.add(begun.waiting.blocks)
         if self._waiting.are_many:
-            self._spill_waiting()
+            with self._remembering_failure():
+                self._spill_waiting()
 
     def abandon(self) -> None:
         """Forget the calculation begun."""
@@ -172,7 +171,11 @@ class Writer:
             raise UsageError("expected end() or abandon() before the commit, found a calculation that is not finished.")
         if not self._stored or self._finished:
             return self._finished
-        folder = self.folder / "segment"
+        with self._remembering_failure():
+            self._finished = self._complete(self.folder / "segment")
+        return self._finished
+
+    def _complete(self, folder: Path) -> tuple[Segment, Path]:
         self._write_tables(folder)
         durable.stage(folder / layout.IDS, id_index(np.concatenate(self._ids)))
         names = (*(f"{name}.parquet" for name in layout.TABLES), layout.IDS)
@@ -184,8 +187,16 @@ class Writer:
         )
         durable.stage(folder / layout.SEGMENT_RECORD, digest.canonical_json(segment.as_json()))
         durable.sync_tree(folder)
-        self._finished = segment, folder
-        return self._finished
+        return segment, folder
+
+    @contextmanager
+    def _remembering_failure(self) -> Iterator[None]:
+        """After the disk refused once, files may be half written or half synced: nothing of them is ever committed."""
+        try:
+            yield
+        except StoreError as error:
+            self._failure = error
+            raise
 
     def discard(self) -> None:
         """Remove the staging folder, whatever is in it."""

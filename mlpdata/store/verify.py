@@ -140,6 +140,7 @@ class _Verification:
         """Every file of one segment, then what its rows say of themselves."""
         folder = layout.segment_folder(self.store, name)
         segment = read_segment(self.store, name)
+        self.count(folder / layout.SEGMENT_RECORD)
         before = len(self.report.faults)
         files = {f"{layout.ARRAYS}/{place}": file for place, file in segment.arrays.files.items()} | segment.files
         for place, file in files.items():

@@ -23,7 +23,12 @@ BIN = Path(sys.executable).parent
 
 SMALL = {
     "train": {"epochs": 2, "threads": 1, "model": {"channels": 4, "l_max": 0, "cutoff": 4.0}},
-    "md": {"duration": 0.02, "equilibration": 0.0, "temperatures": [50.0], "start": "SELECT id FROM configurations WHERE kind = 'equilibrium' ORDER BY id LIMIT 1"},
+    "md": {
+        "duration": 0.02,
+        "equilibration": 0.0,
+        "temperatures": [50.0],
+        "start": "SELECT id FROM configurations WHERE kind = 'equilibrium' ORDER BY id LIMIT 1",
+    },
     "evaluate": {"energy_mae": 1e6, "force_mae": 1e6},
 }
 """A model that is made in seconds: here it is asked whether the commands work, not whether the model is good."""
@@ -39,7 +44,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import ase.test
 
     folder = tmp_path_factory.mktemp("readme")
-    for name in ("aimd/300K/run1.out.xz", *(f"random/rattle0{i}.xml.xz" for i in range(4)), *(f"equilibrium/strain0{i}.out.xz" for i in range(4))):
+    for name in (
+        "aimd/300K/run1.out.xz",
+        *(f"random/rattle0{i}.xml.xz" for i in range(4)),
+        *(f"equilibrium/strain0{i}.out.xz" for i in range(4)),
+    ):
         (folder / "runs" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(RAW / name, folder / "runs" / name)
     for kind in ("aimd", "random", "equilibrium"):

@@ -24,7 +24,12 @@ FEW = {
 SMALL = {
     "split": {"select": "SELECT id FROM configurations WHERE kind <> 'aimd' OR step % 10 = 0"},
     "train": {"epochs": 2, "threads": 1, "model": {"channels": 4, "l_max": 0, "cutoff": 4.0}},
-    "md": {"duration": 0.02, "equilibration": 0.0, "temperatures": [100.0], "start": "SELECT id FROM configurations WHERE kind = 'equilibrium' ORDER BY id LIMIT 1"},
+    "md": {
+        "duration": 0.02,
+        "equilibration": 0.0,
+        "temperatures": [100.0],
+        "start": "SELECT id FROM configurations WHERE kind = 'equilibrium' ORDER BY id LIMIT 1",
+    },
 }
 
 
@@ -94,7 +99,9 @@ def test_the_parameters_of_root_and_template_are_valid_and_alike() -> None:
     from mlpdata.project import load_params
 
     root, template = (load_params(path) for path in (ROOT / "params.yaml", ROOT / "pipelines/template/params.yaml"))
-    assert set(yaml.safe_load((ROOT / "params.yaml").read_text())) == set(yaml.safe_load((ROOT / "pipelines/template/params.yaml").read_text()))
+    assert set(yaml.safe_load((ROOT / "params.yaml").read_text())) == set(
+        yaml.safe_load((ROOT / "pipelines/template/params.yaml").read_text())
+    )
     assert root.check.replace(purpose="train") == template.check
 
 

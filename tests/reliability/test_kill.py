@@ -148,3 +148,37 @@ def test_a_disk_that_stays_full_changes_nothing_and_leaves_no_scratch(before: Pa
         assert shown(store) == old
         assert sum(path.stat().st_size for path in staging.rglob("*") if path.is_file()) == 0, operations[nth - 1]
         check_old_or_new_and_complete(store, old, new, operations[nth - 1])
+
+
+def test_a_writer_whose_disk_failed_is_never_committed_later(before: Path) -> None:
+    store = fresh(before)
+    old = shown(store)
+    repository = Repository.open(store)
+    with repository.stage() as writer:
+        writer.begin()
+        writer.append(frames(3))
+        writer.end(calculation(3))
+        with failing_at(9, errno.EIO), pytest.raises(StoreError):
+            repository.commit(writer)
+        with pytest.raises(StoreError):
+            repository.commit(writer)
+
+    assert shown(store) == old
+
+
+def test_a_commit_that_failed_at_head_can_be_repeated_with_the_same_writer(before: Path) -> None:
+    store = fresh(before)
+    repository = Repository.open(store)
+    operations, _, new = plan(before)
+    store = fresh(before)
+    with repository.stage() as writer:
+        for number in (3, 4, 5):
+            writer.begin()
+            writer.append(frames(number))
+            writer.end(calculation(number))
+        count = len(recorded(writer.finish))
+        assert count < len(operations)
+        with failing_at(6, errno.EIO), pytest.raises(StoreError):
+            repository.commit(writer)
+        assert repository.commit(writer).content == new
+    assert verify(store).ok
