@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from mlpdata.checks.licenses import normalise
 from mlpdata.digest import sha256_file
-from mlpdata.errors import InputError, MlpdataError, NotRecognised, UsageError
+from mlpdata.errors import InputError, LicenseError, MlpdataError, NotRecognised, UsageError
 from mlpdata.readers.registry import recognise_file
-from mlpdata.schema.noun import from_user
+from mlpdata.schema.noun import from_yaml
 from mlpdata.schema.sidecar import SIDECAR, Sidecar
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Output:
 class Found:
     """What a search found."""
 
+    where: str
+    """The paths that were searched."""
     outputs: list[Output] = field(default_factory=list)
     """Sorted by name."""
     not_outputs: int = 0
@@ -47,27 +50,34 @@ def find_outputs(paths: Sequence[Path], root: Path, said: Sidecar, default: Side
 
     Args:
         paths: files and folders.
-        root: names are relative to it; a path outside it is named from its own folder.
+        root: names are relative to it; what is outside it is named with the folder that it is in.
         said: holds for all, above every sidecar.
         default: holds where nothing else speaks.
 
     Raises:
         UsageError: a path that does not exist, or a sidecar that cannot be understood.
     """
-    found = Found()
+    found = Found(", ".join(map(str, paths)))
     sidecars = _Sidecars(default)
     seen: set[Path] = set()
     for path in paths:
         if not path.exists():
             raise UsageError("expected a file or folder, found nothing there.", path=path)
-        top = root if _inside(path, root) else path if path.is_dir() else path.parent
-        for file, named in files_below(path):
+        top, named_from = (root, root) if _inside(path, root) else _tops(path)
+
+        def unreadable(error: OSError, named_from: Path = named_from) -> None:
+            folder = Path(error.filename)
+            found.outputs.append(Output(folder, _relative(folder, named_from), said, error=_not_readable(error)))
+
+        for file, named in files_below(path, unreadable):
             real = file.resolve()
             if real in seen:
                 continue
             seen.add(real)
-            output = _recognised(file, _relative(file, top), said.over(sidecars.of(file.parent, top)), named)
+            name = _relative(file, named_from)
+            output = _recognised(file, name, said.over(sidecars.of(file.parent, top)), named)
             if output is None:
+                logger.info("%s: passed over, no reader knows it", name)
                 found.not_outputs += 1
             else:
                 found.outputs.append(output)
@@ -77,6 +87,9 @@ def find_outputs(paths: Sequence[Path], root: Path, said: Sidecar, default: Side
 
 def _recognised(file: Path, name: str, sidecar: Sidecar, named: bool) -> Output | None:
     """The output at `file`; None for a file of a folder that no reader knows."""
+    if not _is_text(name):
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        return Output(file, shown, sidecar, error=InputError("expected a name in UTF-8, found other bytes. Rename it."))
     try:
         recognise_file(file)
         return Output(file, name, sidecar, sha256_file(file))
@@ -84,15 +97,44 @@ def _recognised(file: Path, name: str, sidecar: Sidecar, named: bool) -> Output 
         return Output(file, name, sidecar, error=error) if named else None
     except InputError as error:
         return Output(file, name, sidecar, error=error)
+    except OSError as error:
+        return Output(file, name, sidecar, error=_not_readable(error))
 
 
-def files_below(path: Path) -> Iterator[tuple[Path, bool]]:
-    """The files at or below `path` in order of name, hidden ones passed over, and whether each was named itself."""
-    if path.is_file():
+def _not_readable(error: OSError) -> InputError:
+    return InputError(f"expected to read it, found: {error.strerror}. Check its permissions and the disk.")
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be stored; what is no UTF-8 comes from the system as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise _not_readable(error).at(error.filename) from error
+
+
+def files_below(path: Path, unreadable: Callable[[OSError], None] = _raise_unreadable) -> Iterator[tuple[Path, bool]]:
+    """The files at or below `path` in order of name, and whether each was named itself.
+
+    Hidden files are passed over, and so are links to folders, which may lead out of the tree or in a circle.
+
+    Args:
+        path: a folder, or whatever else was named.
+        unreadable: called with the error of a folder that cannot be read; by default it is raised.
+    """
+    if not path.is_dir():
         yield path, True
         return
-    for folder, folders, files in os.walk(path):
+    for folder, folders, files in os.walk(path, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if Path(folder, name).is_symlink():
+                logger.warning("%s: passed over, a link to a folder; name it itself to read it", Path(folder, name))
         for name in sorted(files):
             if not name.startswith(".") and name != SIDECAR:
                 yield Path(folder, name), False
@@ -100,6 +142,16 @@ def files_below(path: Path) -> Iterator[tuple[Path, bool]]:
 
 def _inside(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root.resolve())
+
+
+def _tops(path: Path) -> tuple[Path, Path]:
+    """For a path outside the project: the folder where sidecars begin, and the one that names are relative to.
+
+    Names begin with the folder that was named, or that the file is in, so that runs of several folders are told
+    apart; home folders keep their names to themselves.
+    """
+    folder = (path if path.is_dir() else path.parent).absolute()
+    return folder, folder if folder == Path.home() else folder.parent
 
 
 def _relative(file: Path, top: Path) -> str:
@@ -116,27 +168,24 @@ class _Sidecars:
 
     def __init__(self, default: Sidecar) -> None:
         self._default = default
-        self._of: dict[Path, Sidecar] = {}
+        self._of: dict[tuple[Path, Path], Sidecar] = {}
 
     def of(self, folder: Path, top: Path) -> Sidecar:
         """What is said of the files of `folder`, inherited from `top` downwards."""
-        folder = folder.absolute()
-        if folder not in self._of:
+        place = folder, top = folder.absolute(), top.absolute()
+        if place not in self._of:
             above = folder.parent
-            inherits = folder != top.absolute() and above.is_relative_to(top.absolute())
+            inherits = folder != top and above.is_relative_to(top)
             inherited = self.of(above, top) if inherits else self._default
-            self._of[folder] = _read_sidecar(folder / SIDECAR).over(inherited)
-        return self._of[folder]
+            self._of[place] = _read_sidecar(folder / SIDECAR).over(inherited)
+        return self._of[place]
 
 
 def _read_sidecar(path: Path) -> Sidecar:
     if not path.is_file():
         return Sidecar()
+    sidecar = from_yaml(Sidecar, path)
     try:
-        sidecar = from_user(Sidecar, yaml.safe_load(path.read_text()) or {}, str(path))
-    except (yaml.YAMLError, UnicodeError) as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        raise UsageError(
-            "expected YAML, found something else.", path=path, line=None if line is None else line + 1
-        ) from error
-    return sidecar if sidecar.license is None else sidecar.replace(license=normalise(sidecar.license))
+        return sidecar if sidecar.license is None else sidecar.replace(license=normalise(sidecar.license))
+    except LicenseError as error:
+        raise error.at(path) from error.__cause__

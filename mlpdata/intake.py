@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from mlpdata.checks.licenses import normalise
 from mlpdata.discover import Found, Output, find_outputs
-from mlpdata.errors import InputError, MlpdataError, UsageError
+from mlpdata.errors import CheckFailed, InputError, MlpdataError, UsageError
 from mlpdata.readers.registry import reader_version
 from mlpdata.runs import Event, read_output
 from mlpdata.schema.calculation import Calculation, Kind
@@ -82,8 +83,18 @@ class IngestReport:
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 where files were given and none could be read."""
-        return 3 if self.refused and not (self.entered or self.unchanged) else 0
+        """0, or 3 where files were given and none gave anything."""
+        return 3 if self.damaged and not (self.n_entered or self.unchanged) else 0
+
+    @property
+    def damaged(self) -> list[Refused]:
+        """Files that could not be read to their end: refused, or cut off."""
+        cut = [
+            Refused(one.path, None, "truncated", "expected a whole run, found one that was cut off.")
+            for one in self.entered
+            if one.status == "truncated"
+        ]
+        return [*self.refused, *cut]
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -119,13 +130,14 @@ def ingest(
         tags: free marks.
         default: what holds where neither an option nor a sidecar speaks.
         jobs: reading processes.
-        strict: raise, and commit nothing, where a file could not be read.
+        strict: raise, and commit nothing, where a file could not be read or was cut off.
         dry_run: read and check, but write nothing.
         progress: called after each file.
 
     Raises:
         UsageError: no such path, an unknown license or kind.
-        InputError: with `strict`, a file that could not be read.
+        InputError: no outputs; with `strict`, none that could be read.
+        CheckFailed: with `strict`, one that could not be read or was cut off.
         StoreError: the store refuses; nothing was committed.
     """
     said = Sidecar(license=_normal(license), citation=citation, kind=kind, temperature=temperature, tags=tags or {})
@@ -154,13 +166,14 @@ def sync(
         exact: the snapshot shows exactly what the tree holds; calculations no longer in it are retracted.
         default: what holds where no sidecar speaks, such as the project's license.
         jobs: reading processes.
-        strict: raise, and commit nothing, where a file could not be read.
+        strict: raise, and commit nothing, where a file could not be read or was cut off.
         dry_run: read and check, but write nothing.
         progress: called after each file.
 
     Raises:
         UsageError: no such folder.
-        InputError: with `strict`, a file that could not be read.
+        InputError: no outputs, which a folder that is not mounted shows too; with `strict`, none that could be read.
+        CheckFailed: with `strict`, one that could not be read or was cut off.
         StoreError: the store refuses; nothing was committed.
     """
     tree = Path(root)
@@ -185,6 +198,11 @@ class _Job:
     def run(self, found: Found, exact: bool) -> IngestReport:
         started = time.perf_counter()
         self.report.not_outputs = found.not_outputs
+        if not found.outputs:
+            others = f"only {found.not_outputs} files that no reader knows" if found.not_outputs else "none"
+            raise InputError(
+                f"expected outputs of a known code, found {others}. Nothing was changed.", path=found.where
+            )
         repository = None
         if not self.dry_run:
             repository = Repository.open_or_create(self.store)
@@ -219,27 +237,31 @@ class _Job:
             try:
                 self._stage_one(events, known, writer)
             except InputError as error:
-                if writer is not None:
-                    writer.abandon()
                 self._refuse(output.name, error)
             if self.progress:
                 self.progress(done, len(outputs), output.name)
 
     def _stage_one(self, events: Iterable[Event], known: _Known, writer: Writer | None) -> None:
+        """Read the runs of one file; the one in which reading ends in an error is abandoned, those before it stay."""
         n_configurations, begun = 0, False
-        for event in events:
-            if writer is not None and not begun:
-                writer.begin()
-                begun = True
-            if not isinstance(event, Calculation):
-                n_configurations += len(event)
+        try:
+            for event in events:
+                if writer is not None and not begun:
+                    writer.begin()
+                    begun = True
+                if not isinstance(event, Calculation):
+                    n_configurations += len(event)
+                    if writer is not None:
+                        writer.append(event)
+                    continue
                 if writer is not None:
-                    writer.append(event)
-                continue
-            if writer is not None:
-                writer.end(event)
-            self._note(event, n_configurations, known.supersede(event))
-            n_configurations, begun = 0, False
+                    writer.end(event)
+                self._note(event, n_configurations, known.supersede(event))
+                n_configurations, begun = 0, False
+        except InputError:
+            if writer is not None and begun:
+                writer.abandon()
+            raise
 
     def _note(self, calculation: Calculation, n_configurations: int, replaced: bool) -> None:
         report, source = self.report, calculation.sources[0]
@@ -256,9 +278,12 @@ class _Job:
         self.report.refused.append(Refused(name, error.line, error.code, error.message))
 
     def _raise_if_strict(self) -> None:
-        if self.strict and self.report.refused:
-            first = self.report.refused[0]
-            raise InputError(f"{first.reason} Nothing was committed.", path=first.path, line=first.line)
+        damaged = self.report.damaged
+        if self.strict and damaged:
+            first, others = damaged[0], len(damaged) - 1
+            more = f" So it is with {others} more." if others else ""
+            kind = InputError if self.report.exit_code else CheckFailed
+            raise kind(f"{first.reason}{more} Nothing was committed.", path=first.path, line=first.line)
 
     def _commit(self, repository: Repository, writer: Writer, known: _Known) -> None:
         report = self.report
@@ -370,7 +395,13 @@ def _first(ahead: list[tuple[Output, Future[list[Event]] | None]]) -> tuple[Outp
 
 
 def _arrived(future: Future[list[Event]]) -> Iterator[Event]:
-    yield from future.result()
+    try:
+        yield from future.result()
+    except BrokenProcessPool as error:
+        raise UsageError(
+            "expected reading processes to live, found one killed, most often for want of memory. "
+            "Nothing was committed; use --jobs 1."
+        ) from error
 
 
 def _read_whole(output: Output) -> list[Event]:

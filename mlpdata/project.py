@@ -7,12 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mlpdata.checks.licenses import normalise
 from mlpdata.digest import finite_or_none
 from mlpdata.durable import make_folder, replace, write
-from mlpdata.errors import UsageError
-from mlpdata.schema.noun import from_user
+from mlpdata.errors import LicenseError, UsageError
+from mlpdata.schema.noun import from_yaml
 from mlpdata.schema.params import Params
 
 
@@ -20,17 +19,16 @@ def load_params(path: Path) -> Params:
     """The parameters in a YAML file; the defaults where there is no file.
 
     Raises:
-        UsageError: no YAML, an unknown name, or a value out of its range; file and field are named.
+        UsageError: no YAML, an unknown name, a value out of its range, or no license; file and field are named.
     """
-    if not path.is_file():
+    if not path.exists():
         return Params()
+    params = from_yaml(Params, path)
     try:
-        return from_user(Params, yaml.safe_load(path.read_text()) or {}, str(path))
-    except (yaml.YAMLError, UnicodeError) as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        raise UsageError(
-            "expected YAML, found something else.", path=path, line=None if line is None else line + 1
-        ) from error
+        declared = params.ingest.license and normalise(params.ingest.license)
+    except LicenseError as error:
+        raise LicenseError(f"ingest.license: {error.message}", path=path) from error
+    return params.replace(ingest=params.ingest.replace(license=declared))
 
 
 TEMPLATE = {"dvc.yaml": "dvc.yaml", "params.yaml": "params.yaml", "gitignore": ".gitignore", "README.md": "README.md"}

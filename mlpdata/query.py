@@ -7,14 +7,15 @@ access to files, extensions, settings or the variables of Python.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from mlpdata.errors import UsageError
+from mlpdata.errors import NotFound, UsageError
 from mlpdata.schema.noun import from_stored
 from mlpdata.schema.properties import PROPERTIES
 from mlpdata.schema.records import Split
@@ -27,11 +28,14 @@ TABLES = ("configurations", "calculations", "methods", "sources")
 VIEWS = (*TABLES, "splits", "atoms")
 TIMEOUT = 300.0
 """Longest query [s]."""
-MEMORY = "4GB"
+MEMORY = 4 << 30
+"""Most memory of a query, and most bytes of its answer."""
+LOCKED = {"enable_external_access": False, "python_enable_replacements": False, "lock_configuration": True}
+"""Set once the views are there: from then on neither files nor settings nor the variables of Python can be reached."""
 
 
 def run_sql(
-    snapshot: OpenSnapshot, query: str, *, splits: Path | None = None, timeout: float = TIMEOUT, memory: str = MEMORY
+    snapshot: OpenSnapshot, query: str, *, splits: Path | None = None, timeout: float = TIMEOUT, memory: int = MEMORY
 ) -> pa.Table:
     """The result of one SELECT, DESCRIBE, SUMMARIZE or EXPLAIN.
 
@@ -40,26 +44,42 @@ def run_sql(
         query: the statement; it may use the views configurations, calculations, methods, sources, splits, atoms.
         splits: folder with recorded splits, for the view `splits`.
         timeout: longest time [s].
-        memory: most memory, as DuckDB writes it.
+        memory: most memory, and most bytes of the answer.
 
     Raises:
-        UsageError: not exactly one reading statement, a mistake in it, or one that takes too long.
+        UsageError: not exactly one reading statement, a mistake in it, or one that takes too long or too much memory.
     """
     import duckdb  # noqa: PLC0415  loaded by the verbs that ask
 
-    connection = duckdb.connect(":memory:", config={"memory_limit": memory})
+    _refuse_other_bytes(query)
+    # without a folder for temporary files nothing spills to the disk
+    connection = duckdb.connect(":memory:", config={"memory_limit": f"{memory}B", "temp_directory": ""})
     try:
         _refuse_all_but_reading(connection, query)
         for name in VIEWS:
             if name in query.lower():
                 connection.register(name, _view(snapshot, name, splits))
-        for setting in ("python_enable_replacements=false", "enable_external_access=false", "lock_configuration=true"):
-            connection.execute(f"SET {setting}")
-        return _within(connection, query, timeout)
+        for setting, value in LOCKED.items():
+            connection.execute(f"SET {setting} = {value}")
+        with _deadline(connection, timeout):
+            return _answer(connection, query, memory)
+    except duckdb.InterruptException as error:
+        raise UsageError(f"expected an answer within {timeout:g} s, found none. Narrow the query.") from error
+    except duckdb.OutOfMemoryException as error:
+        raise UsageError(f"expected a query that needs at most {memory >> 20} MiB, found more. Narrow it.") from error
     except duckdb.Error as error:
-        raise UsageError(f"expected SQL that DuckDB understands, found: {str(error).strip()}") from error
+        hint = f" The views are {', '.join(VIEWS)}." if isinstance(error, duckdb.CatalogException) else ""
+        raise UsageError(f"expected SQL that DuckDB understands, found: {str(error).strip()}{hint}") from error
     finally:
         connection.close()
+
+
+def _refuse_other_bytes(query: str) -> None:
+    """What a shell passes on that is no UTF-8 would end in an error of no kind inside DuckDB."""
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError("expected SQL in UTF-8, found other bytes.") from error
 
 
 def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -72,15 +92,36 @@ def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, query: str) -
         )
 
 
-def _within(connection: duckdb.DuckDBPyConnection, query: str, timeout: float) -> pa.Table:
-    timer = threading.Timer(timeout, connection.interrupt)
-    timer.start()
+@contextmanager
+def _deadline(connection: duckdb.DuckDBPyConnection, timeout: float) -> Iterator[None]:
+    """Interrupt what runs after `timeout` [s], again and again: an interrupt between two steps of a query is lost."""
+    over = threading.Event()
+
+    def watch() -> None:
+        wait = timeout
+        while not over.wait(wait):
+            connection.interrupt()
+            wait = 0.05
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
-        return connection.sql(query).to_arrow_table()
-    except RuntimeError as error:
-        raise UsageError(f"expected an answer within {timeout:g} s, found none. Narrow the query.") from error
+        yield
     finally:
-        timer.cancel()
+        over.set()
+        watcher.join()
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, query: str, most: int) -> pa.Table:
+    """The result, batch by batch, so that one too large for the memory ends before it is there."""
+    reader = pa.RecordBatchReader.from_stream(connection.sql(query))
+    batches, size = [], 0
+    for batch in reader:
+        batches.append(batch)
+        size += batch.nbytes
+        if size > most:
+            raise UsageError(f"expected an answer of at most {most >> 20} MiB, found more. Narrow the query.")
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def _view(snapshot: OpenSnapshot, name: str, splits: Path | None) -> pa.Table | pa.RecordBatchReader:
@@ -148,9 +189,12 @@ def ids_of(table: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     Raises:
         UsageError: the result has no column `id` of configuration ids.
     """
-    if "id" not in table.column_names or not table.num_rows:
+    if "id" not in table.column_names:
+        found = ", ".join(table.column_names)
+        raise UsageError(f"expected the column id, found {found}. Try SELECT id FROM configurations.")
+    if not table.num_rows:
         raise UsageError(
-            "expected a query that gives at least one row with the column id, found none. Try SELECT id FROM configurations."
+            "expected at least one configuration, found none. No row of the snapshot is as the query asks."
         )
     ids = table.column("id").to_pylist()
     if not all(isinstance(one, bytes) and len(one) == 16 for one in ids):
@@ -162,11 +206,19 @@ def emit_script(snapshot: OpenSnapshot, store: Path, query: str | None = None) -
     """A script for the DuckDB command line that asks exactly the files of this snapshot.
 
     What the snapshot hides is hidden there too. DuckDB does not compare checksums: run `mlpdata verify` first.
+
+    Raises:
+        NotFound: the snapshot has no files.
     """
     hidden: dict[str, list[str]] = {}
     for retraction in snapshot.record.retracted:
         hidden.setdefault(retraction.segment, []).append(retraction.calculation)
-    lines = [f"-- snapshot {snapshot.record.id}, content {snapshot.content}"]
+    if not snapshot.record.segments:
+        raise NotFound("expected a snapshot with files, found an empty one. `mlpdata ingest` fills it.", path=store)
+    lines = [
+        f"-- snapshot {snapshot.record.id}, content {snapshot.content}",
+        f"-- views: {', '.join(TABLES)}; atoms and splits are there in `mlpdata sql` only",
+    ]
     for name in TABLES:
         parts = [_part(store, segment, name, hidden.get(segment, [])) for segment in snapshot.record.segments]
         distinct = "DISTINCT " if name == "methods" else ""

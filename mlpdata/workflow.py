@@ -19,6 +19,7 @@ from mlpdata.curate.freeze import OpenView, freeze, open_view, refuse_unstable
 from mlpdata.curate.record import environment, records
 from mlpdata.curate.references import fit_references
 from mlpdata.curate.split import leaks, split
+from mlpdata.elements import SYMBOLS
 from mlpdata.errors import CheckFailed, NotFound
 from mlpdata.frames import I64
 from mlpdata.intake import IngestReport, sync
@@ -316,21 +317,19 @@ def evaluate_checkpoint(
     return answer, parity
 
 
+_ASKED = ("mae", "rmse", "r2")
 ERROR_COLUMNS = ("kind", "configurations", "energy MAE [meV/atom]", "RMSE", "R2", "force MAE [meV/angstrom]", "RMSE",
                  "R2", "stress MAE [GPa]")  # fmt: skip
 
 
 def error_rows(metrics: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """The table of errors: a row for all, then a row a kind."""
+    """The table of errors: a row for all, a row a kind, and for the forces a row an element."""
+    of_elements = {SYMBOLS[int(number)]: {"forces": errors} for number, errors in metrics["elements"].items()}
     rows = []
-    for name, errors in (("all", metrics["all"]), *metrics["kinds"].items()):
-        energy, forces, stress = (errors[label] for label in ("energy", "forces", "stress"))
-        numbers = (
-            *(energy[key] for key in ("mae", "rmse", "r2")),
-            *(forces[key] for key in ("mae", "rmse", "r2")),
-            stress["mae"],
-        )
-        rows.append((name, errors["n_configurations"], *(None if one is None else round(one, 3) for one in numbers)))
+    for name, errors in {"all": metrics["all"], **metrics["kinds"], **of_elements}.items():
+        asked = [("energy", key) for key in _ASKED] + [("forces", key) for key in _ASKED] + [("stress", "mae")]
+        numbers = (errors.get(label, {}).get(key) for label, key in asked)
+        rows.append((name, errors.get("n_configurations"), *(None if one is None else round(one, 3) for one in numbers)))
     return ERROR_COLUMNS, rows
 
 

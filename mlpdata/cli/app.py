@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlpdata.cli.output import printable
 from mlpdata.errors import MlpdataError
 
 app = typer.Typer(
@@ -49,28 +50,36 @@ def reported(run: Callable[[], Any]) -> int:
     """Exit code of `run`; a user's mistake is one line on stderr, never a traceback."""
     try:
         code = run()
-    except MlpdataError as error:
-        return _say(str(error), error.exit_code)
-    except COMMAND_LINE as error:
-        return _say(f"{error.format_message()} See mlpdata --help.", 2)
-    except (typer.Abort, KeyboardInterrupt):
-        return _say("interrupted; nothing half done was kept.", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `mlpdata sql ... | head` is no error
         return 0
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+    except (MlpdataError, COMMAND_LINE, typer.Abort, KeyboardInterrupt, ImportError, OSError, MemoryError) as error:
+        found = _explained(error)
+        if found is None:
             raise
-        return _say(f"expected the package {error.name}, found none. Install it by: pip install 'mlpdata[{extra}]'", 2)
+        print(printable(f"mlpdata: {' '.join(found[0].split())}"), file=sys.stderr)  # noqa: T201  one line
+        return found[1]
     return code if isinstance(code, int) else 0
+
+
+def _explained(error: BaseException) -> tuple[str, int] | None:
+    """What to say of an error, and the exit code; None where it is a mistake of ours."""
+    if isinstance(error, MlpdataError):
+        return str(error), error.exit_code
+    if isinstance(error, COMMAND_LINE):
+        return f"{error.format_message().rstrip('.')}. See mlpdata --help.", 2
+    if isinstance(error, ImportError):
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        cure = f"expected the package {error.name}, found none. Install it by: pip install 'mlpdata[{extra}]'"
+        return None if extra is None else (cure, 2)
+    if isinstance(error, OSError):
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"{place}expected the system to allow it, found: {error.strerror or error}.", 4
+    if isinstance(error, MemoryError):
+        return "expected enough memory, found none left. Narrow the query, or read fewer files at a time.", 4
+    return "interrupted; nothing half done was kept.", 130
 
 
 EXTRAS = {"torch": "train", "e3nn": "train", "ase": "train", "safetensors": "train", "dvc": "pipeline", "altair": "report",
           "vl_convert": "report", "jinja2": "report"}  # fmt: skip
 """Which extra brings a package."""
-
-
-def _say(message: str, code: int) -> int:
-    print(f"mlpdata: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201  one line, whatever it quotes
-    return code

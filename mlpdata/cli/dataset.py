@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mlpdata.cli.app import app
 from mlpdata.cli.options import STORE, AtOption, JsonOption, OutOption, StoreOption
-from mlpdata.cli.output import say, say_json, say_rows, say_table
+from mlpdata.cli.output import FORMATS, say, say_json, say_rows, say_table
 from mlpdata.errors import NotFound, UsageError
 
 
@@ -95,7 +96,12 @@ def sql(
     query: Annotated[str | None, typer.Argument(help="One SELECT, DESCRIBE or EXPLAIN; none: a prompt.")] = None,
     store: StoreOption = STORE,
     at: AtOption = None,
-    form: Annotated[str, typer.Option("--format", "-f", help="table, csv, json (a line a row) or parquet.")] = "table",
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", "-f", help="table, csv, json (a line a row) or parquet; else as --out ends, or table."
+        ),
+    ] = None,
     out: OutOption = None,
     json: JsonOption = False,
     emit: Annotated[bool, typer.Option("--emit", help="Print a script for the DuckDB command line instead.")] = False,
@@ -104,17 +110,28 @@ def sql(
     """Ask the snapshot: views configurations, calculations, methods, sources, splits, atoms."""
     from mlpdata.api import Store
 
+    form = "json" if json else form or format_of(out)
+    if form not in FORMATS:
+        raise UsageError(f"expected one of the formats {', '.join(FORMATS)}, found {form!r}.")
     snapshot = Store(store).snapshot(at)
-    if query is None and not sys.stdin.isatty():
+    if query is None and not emit and not sys.stdin.isatty():
         query = sys.stdin.read()
     if emit:
         from mlpdata.query import emit_script
 
         say(emit_script(snapshot.opened, store, query))
     elif query is not None:
-        say_table(snapshot.sql(query, timeout), "json" if json else form, out)
+        say_table(snapshot.sql(query, timeout), form, out)
     else:
         prompt(snapshot, form)
+
+
+def format_of(out: Path | None) -> str:
+    """The format that the name of a file asks for; a table where there is none."""
+    if out is None:
+        return "table"
+    ending = out.suffix.lower().removeprefix(".")
+    return ending if ending in FORMATS else {"jsonl": "json", "ndjson": "json"}.get(ending, "csv")
 
 
 def prompt(snapshot: Any, form: str) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from mlpdata.cli.app import app
 from mlpdata.cli.options import PARAMS, STORE, AtOption, JsonOption, OutOption, ParamsOption, StoreOption
-from mlpdata.cli.output import progress, say, say_json, say_rows, training_progress, warn
+from mlpdata.cli.output import progress, say, say_json, say_rows, training_progress, warn, write_file
 from mlpdata.errors import UsageError
 
 SPLIT, VIEW, MODEL = Path("splits/main.json"), Path("views/main"), Path("models/main")
@@ -23,7 +23,6 @@ DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu or cuda,
 def record(store: StoreOption = STORE, at: AtOption = None, out: OutOption = None, json: JsonOption = False) -> None:
     """Print the DFT parameters of every method in the store, as YAML."""
     from mlpdata.api import Store
-    from mlpdata.durable import replace
     from mlpdata.workflow import make_record
 
     methods, environment = make_record(Store(store).snapshot(at))
@@ -32,7 +31,7 @@ def record(store: StoreOption = STORE, at: AtOption = None, out: OutOption = Non
 
         say_json({"methods": yaml.safe_load(methods), "environment": environment})
     elif out is not None:
-        replace(out, methods.encode())
+        write_file(out, methods.encode())
     else:
         say(methods.rstrip())
 
@@ -193,13 +192,11 @@ def report(
 ) -> None:
     """Put composition, theory, licenses, errors and dynamics on one page that needs no network."""
     from mlpdata.api import Store
-    from mlpdata.durable import make_folder, replace
     from mlpdata.project import load_params
     from mlpdata.report.build import build_report
 
     page = build_report(Store(store).snapshot(), load_params(params), store.absolute().parent)
-    make_folder(out.absolute().parent)
-    replace(out, page.encode())
+    write_file(out, page.encode())
     say(f"{out}: {len(page.encode()) // 1024} KiB")
 
 

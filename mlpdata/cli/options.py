@@ -7,6 +7,19 @@ from typing import Annotated
 
 import typer
 
+from mlpdata.errors import UsageError
+
+STORE = Path("store")
+PARAMS = Path("params.yaml")
+
+
+def _there(path: Path) -> Path:
+    """A file of parameters that is named must be there; a mistyped name must not mean the defaults."""
+    if path != PARAMS and not path.exists():
+        raise UsageError("expected a file of parameters, found none.", path=path)
+    return path
+
+
 StoreOption = Annotated[
     Path, typer.Option("--store", envvar="MLPDATA_STORE", help="Folder of the store.", show_default=True)
 ]
@@ -14,8 +27,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs, one
 AtOption = Annotated[
     str | None, typer.Option("--at", help="Snapshot: tag, id or its start, or date; else the current one.")
 ]
-ParamsOption = Annotated[Path, typer.Option("--params", help="File of parameters; defaults where there is none.")]
+ParamsOption = Annotated[
+    Path, typer.Option("--params", callback=_there, help="File of parameters; defaults where there is no params.yaml.")
+]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="File to write.")]
-
-STORE = Path("store")
-PARAMS = Path("params.yaml")

@@ -51,8 +51,13 @@ def printable(text: str) -> str:
 
 
 def say_json(value: Any) -> None:
-    """One JSON document on one line; NaN and infinity, which JSON does not have, become null."""
-    typer.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
+    """One JSON document on one line, in ASCII, so that it cannot steer a terminal; NaN and infinity become null."""
+    typer.echo(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """`value` as one line of JSON."""
+    return json.dumps(plain(value), allow_nan=False)
 
 
 def plain(value: Any) -> Any:
@@ -96,39 +101,68 @@ def say_table(table: pa.Table, form: str, out: Path | None) -> None:
     """The result of a query in one of `FORMATS`, to `out` or to the standard output.
 
     Raises:
-        UsageError: an unknown format, or Parquet without a file to write to.
+        UsageError: Parquet without a file to write to.
+        StoreError: the disk refused.
     """
-    if form not in FORMATS:
-        raise UsageError(f"expected one of the formats {', '.join(FORMATS)}, found {form!r}.")
     if form == "parquet":
-        import pyarrow.parquet as pq
-
         if out is None:
             raise UsageError("expected a file for Parquet, found none. Name it by --out FILE.")
-        pq.write_table(table, out)
+        write_file(out, _as_parquet(table))
     elif form == "table" and out is None:
-        say_rows(table.column_names, zip(*(column.to_pylist() for column in table.columns), strict=True))
+        say_rows(table.column_names, _rows(table))
     else:
-        text = _as_json(table) if form == "json" else _as_csv(table)
-        if out is None:
-            typer.echo(text, nl=False)
+        text = _as_json_lines(table) if form == "json" else _as_csv(table)
+        if out is not None:
+            write_file(out, text.encode())
         else:
-            out.write_text(text)
+            typer.echo(printable(text) if sys.stdout.isatty() else text, nl=False)
 
 
-def _as_json(table: pa.Table) -> str:
-    return "".join(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in table.to_pylist())
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that the user named, whole or not at all; its folder is made.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    from mlpdata.durable import make_folder, replace
+
+    make_folder(path.absolute().parent)
+    replace(path, content)
+
+
+def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """The rows; not as dicts, since two columns may have one name."""
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
+def _as_json_lines(table: pa.Table) -> str:
+    return "".join(as_json(row) + "\n" for row in table.to_pylist())
+
+
+def _as_parquet(table: pa.Table) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer)
+    return bytes(buffer.getvalue())
 
 
 def _as_csv(table: pa.Table) -> str:
-    """CSV; a cell that a spreadsheet would run as a formula is kept as text by a leading quote."""
+    """CSV; lists are JSON, and what a spreadsheet would run as a formula is kept as text by a leading quote."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(table.column_names)
-    for row in table.to_pylist():
-        cells = [plain(one) for one in row.values()]
-        writer.writerow([f"'{one}" if isinstance(one, str) and one[:1] in "=+-@\t\r" else one for one in cells])
+    writer.writerow([_as_text(name) for name in table.column_names])
+    for row in _rows(table):
+        writer.writerow([_as_text(one) for one in row])
     return file.getvalue()
+
+
+def _as_text(value: Any) -> Any:
+    cell = plain(value)
+    if isinstance(cell, list | dict):
+        return json.dumps(cell)
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@\t\r\n") else cell
 
 
 @contextmanager

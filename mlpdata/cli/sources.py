@@ -10,7 +10,7 @@ import typer
 
 from mlpdata.cli.app import app
 from mlpdata.cli.options import STORE, JsonOption, StoreOption
-from mlpdata.cli.output import counted, progress, say, say_json, say_rows, warn
+from mlpdata.cli.output import counted, progress, say, say_json, warn
 from mlpdata.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def ingest(
             progress=advance,
         )
     say_json(report.as_json()) if json else summarise(report)
-    return report.exit_code
+    return concluded(report)
 
 
 @app.command()
@@ -75,7 +75,7 @@ def sync(
             progress=advance,
         )  # fmt: skip
     say_json(report.as_json()) if json else summarise(report)
-    return report.exit_code
+    return concluded(report)
 
 
 @app.command()
@@ -86,15 +86,18 @@ def inspect(
     """Show what a file holds, without a store: one line a file."""
     from mlpdata.inspection import inspect_file, outputs_below
 
-    refused = 0
+    seen = refused = 0
     for path in outputs_below(expand(paths)):
         found = inspect_file(path)
+        seen += 1
         refused += found["error"] is not None
         say_json(found) if json else _say_inspected(found)
+    if not seen:
+        raise InputError("expected outputs of a known code, found none.", path=", ".join(paths))
     return 3 if refused and not json else 0
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # -1 is a number
 def convert(
     value: Annotated[float, typer.Argument(help="A number.")],
     unit: Annotated[str, typer.Argument(help="Its unit, such as hartree/bohr.")],
@@ -208,6 +211,14 @@ def summarise(report: IngestReport) -> None:
         say(f"The store shows {counted(report.n_configurations, 'configuration')}, snapshot {report.snapshot[:12]}.")
 
 
+def concluded(report: IngestReport) -> int:
+    """The exit code; where nothing could be read, a line on stderr says why."""
+    if report.exit_code:
+        first = report.damaged[0]
+        raise InputError(first.reason, path=first.path, line=first.line)
+    return 0
+
+
 def _say_lost(what: str, count: str, lost: list[Refused]) -> None:
     if lost:
         say(f"{what}: {count}")
@@ -220,9 +231,10 @@ def _say_lost(what: str, count: str, lost: list[Refused]) -> None:
 
 def _say_inspected(found: dict[str, Any]) -> None:
     if found["error"] is not None:
-        warn(str(InputError(found["error"]["message"], path=found["path"], line=found["error"].get("line"))))
+        place = InputError(found["error"]["message"], path=found["path"], line=found["error"]["line"])
+        warn(" ".join(f"mlpdata: {place}".split()))
         return
-    say(f"{found['path']}")
+    say(found["path"])
     method = found["method"] or {}
     rows = [
         ("reader", found["reader"]),
@@ -232,8 +244,11 @@ def _say_inspected(found: dict[str, Any]) -> None:
         ("frames", f"{found['n_frames']}, {found['n_with_forces']} with forces, {found['n_unconverged']} unconverged"),
         ("atoms", found["formula"]),
         ("energy", None if not found["last"] else f"{found['last']['energy']} eV ({found['energy_kind']}), last frame"),
-        ("charge, multiplicity", f"{found['charge']}, {found['multiplicity']}"),
+        ("charge", found["charge"]),
+        ("multiplicity", found["multiplicity"]),
         ("left out", "; ".join(f"line {one['line']}: {one['reason']}" for one in found["left_out"][:5]) or None),
         ("warnings", "; ".join(found["warnings"][:5]) or None),
     ]
-    say_rows(("", ""), [row for row in rows if row[1] is not None])
+    for name, value in rows:
+        if value is not None:
+            say(f"  {name:14s}{value}")

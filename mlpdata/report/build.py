@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -216,10 +217,14 @@ def parity_rows(predictions: Mapping[str, Any]) -> tuple[list[dict[str, Any]], l
     reference, predicted = (np.asarray(side, np.float64) for side in predictions["forces"])
     forces = zip(np.repeat(of_atom, 3).tolist(), reference.ravel().tolist(), predicted.ravel().tolist(), strict=True)
     rows = [
-        [{"kind": kind, "reference": a, "predicted": b} for kind, a, b in side if np.isfinite(a) and np.isfinite(b)]
+        [{"kind": kind, "reference": a, "predicted": b} for kind, a, b in side if _known(a) and _known(b)]
         for side in (energies, forces)
     ]
     return rows[0], rows[1]
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def energy_traces(runs: Mapping[str, trajectory.Trajectory]) -> list[dict[str, Any]]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlpdata.errors import CorruptError, UsageError
 
 SCHEMA_VERSION = 1
 """Version of everything the store writes; a store with a higher one is refused."""
+
+MOST_YAML = 1 << 20
+"""Bytes of a YAML file that a person wrote; a larger one is a mistake, or meant to fill the memory."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """Hexadecimal sha256."""
@@ -73,11 +78,41 @@ def from_user(kind: type[Anything], value: Any, place: str) -> Anything:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        raise UsageError(f"{first_fault(error)}.", path=place) from error
+        raise UsageError(f"{first_fault(error, kind)}.", path=place) from error
 
 
-def first_fault(error: ValidationError) -> str:
-    """The first fault that pydantic found, as `field: reason`."""
+def from_yaml(kind: type[Anything], path: Path) -> Anything:
+    """A noun from a YAML file that a user wrote; an empty file gives the defaults.
+
+    Raises:
+        UsageError: unreadable, no YAML, an unknown field or a value out of its range; file and place are named.
+    """
+    try:
+        if path.stat().st_size > MOST_YAML:
+            raise UsageError(f"expected at most {MOST_YAML >> 20} MiB of YAML, found more.", path=path)
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        found = getattr(error, "problem", None) or "something else"
+        raise UsageError(
+            f"expected YAML, found: {found}.", path=path, line=None if place is None else place.line + 1
+        ) from error
+    except RecursionError as error:
+        raise UsageError("expected YAML of few levels, found too many.", path=path) from error
+    except UnicodeError as error:
+        raise UsageError("expected YAML in UTF-8, found other bytes.", path=path) from error
+    except OSError as error:
+        raise UsageError(f"expected a readable file, found: {error.strerror}.", path=path) from error
+    return from_user(kind, {} if written is None else written, str(path))
+
+
+def first_fault(error: ValidationError, kind: type[Noun] | None = None) -> str:
+    """The first fault that pydantic found, as `field: reason`; with `kind`, an unknown field is told the known ones."""
     fault = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"]) or "the document"
-    return f"{where}: {fault['msg']}"
+    if fault["type"] != "extra_forbidden" or kind is None:
+        return f"{where}: {fault['msg']}"
+    section: Any = kind
+    for part in fault["loc"][:-1]:
+        section = section.model_fields[part].annotation
+    return f"{where}: expected one of {', '.join(section.model_fields)}, found another name"

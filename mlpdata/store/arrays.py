@@ -97,7 +97,8 @@ class ArrayWriter:
         Raises:
             StoreError: the disk refused.
         """
-        self.append_counts_if_empty()
+        for name in COUNTS:  # a group without rows has them too, so that a reader meets no special case
+            self._column(name)
         large = self.n_configurations > layout.LARGE
         arrays: dict[str, ArrayRecord] = {}
         files = {layout.ZARR: _write_json(self._folder / layout.ZARR, _GROUP)}
@@ -108,11 +109,6 @@ class ArrayWriter:
             files.update(_finish_array(self._folder, name, record))
             arrays[name] = record
         return Manifest(n_configurations=self.n_configurations, n_atoms=self.n_atoms, arrays=arrays, files=files)
-
-    def append_counts_if_empty(self) -> None:
-        """A group without rows still has its counts, so that a reader meets no special case."""
-        for name in COUNTS:
-            self._column(name)
 
     def _rows(self, name: str) -> int:
         return self.n_atoms if layout.level_of(name) == "atom" else self.n_configurations
@@ -155,7 +151,7 @@ class _Column:
             self.append(np.full((step, *self.shape), layout.blank_of(self.name), self.dtype))
 
     def cut(self, rows: int) -> None:
-        if rows < self.rows:
+        if rows <= self.rows:  # also when equal: a write that was interrupted is not counted in rows
             self.stream.truncate(rows * self.row_bytes)
             self.rows = rows
 

@@ -102,6 +102,7 @@ class Writer:
         self._ids: list[Ids] = []
         self.wanted: dict[int, str] = {}
         """What the commit shall show: what each calculation adds to content, and its record."""
+        self._records: dict[str, int] = {}
         self._waiting = _Waiting()
         self._spills: list[_Spill] = []
         self._begun: _Begun | None = None
@@ -133,11 +134,18 @@ class Writer:
                 self._begun = begun._replace(waiting=_Waiting())
 
     def end(self, calculation: Calculation) -> None:
-        """The calculation begun is whole, and this is its record."""
+        """The calculation begun is whole, and this is its record.
+
+        Raises:
+            UsageError: the same record was ended before with other configurations.
+            StoreError: the disk refused.
+        """
         begun = self._current()
         ids = np.concatenate([np.empty((0, digest.ID_BYTES), np.uint8), *begun.ids])
         record = calculation.record
         content = digest.shown(record, ids)
+        if self._records.setdefault(record, content) != content:
+            raise UsageError(f"expected one set of configurations for a record, found two for {calculation.path}.")
         known = content in self.wanted or self._is_stored(content)
         self.wanted[content] = record
         if known:

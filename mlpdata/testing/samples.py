@@ -1,7 +1,8 @@
-"""Small configurations and calculations for tests of the store; numbers are drawn, since any will do."""
+"""Small configurations and calculations for tests of a store; numbers are drawn, since any will do."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def calculation(number: int, **changes: object) -> Calculation:
     return record.replace(**changes)
 
 
-def ingest(store: Path, numbers: list[int], n_configurations: int = 3, **options: object) -> Snapshot:
+def ingest(store: Path, numbers: Sequence[int], n_configurations: int = 3, *, time: str | None = None) -> Snapshot:
     """One commit of the runs `numbers`."""
     repository = Repository.open_or_create(store)
     with repository.stage() as writer:
@@ -64,4 +65,4 @@ def ingest(store: Path, numbers: list[int], n_configurations: int = 3, **options
             writer.begin()
             writer.append(frames(n_configurations, number))
             writer.end(calculation(number))
-        return repository.commit(writer, **options)
+        return repository.commit(writer, time=time)

@@ -22,7 +22,7 @@ FEW = {
     "equilibrium": ["strain00.out.xz", "strain01.out.xz", "strain02.out.xz"],
 }
 SMALL = {
-    "split": {"select": "SELECT id FROM configurations WHERE kind <> 'aimd' OR step % 10 = 0"},
+    "split": {"select": "SELECT id FROM configurations WHERE kind <> 'aimd' OR step % 8 = 0"},
     "train": {"epochs": 2, "threads": 1, "model": {"channels": 4, "l_max": 0, "cutoff": 4.0}},
     "md": {
         "duration": 0.02,

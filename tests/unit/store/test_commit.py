@@ -120,6 +120,21 @@ def test_the_writer_refuses_calls_out_of_order(tmp_path: Path) -> None:
             repository.commit(writer)
 
 
+def test_one_record_with_two_sets_of_configurations_is_refused(tmp_path: Path) -> None:
+    repository = Repository.create(tmp_path / "store")
+    with repository.stage() as writer:
+        for seed in (1, 2):
+            writer.begin()
+            writer.append(frames(3, seed))
+            if seed == 2:
+                with pytest.raises(UsageError, match="found two for"):
+                    writer.end(calculation(1))
+                writer.abandon()
+            else:
+                writer.end(calculation(1))
+        assert repository.commit(writer).n_configurations == 3
+
+
 def test_a_retracted_calculation_is_not_shown_and_comes_back_when_restored(tmp_path: Path) -> None:
     first = ingest(tmp_path / "store", [1, 2])
     repository = Repository.open(tmp_path / "store")

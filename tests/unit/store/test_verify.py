@@ -15,8 +15,6 @@ from mlpdata.store.commit import Repository
 from mlpdata.store.verify import verify
 from mlpdata.testing.samples import calculation, ingest
 
-FLIPS_PER_FILE = 4
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
@@ -57,16 +55,17 @@ def test_a_store_that_is_well_has_no_fault(store: Path) -> None:
     assert verify(store, quick=True).ok
 
 
-def test_flipped_bits_are_reported_wherever_they_are(store: Path) -> None:
+@pytest.mark.parametrize("per_file", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_flipped_bits_are_reported_wherever_they_are(store: Path, per_file: int) -> None:
     expected = everything(store)
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(per_file)
     pristine = store.with_name("pristine")
     shutil.copytree(store, pristine)
     files = sorted(path.relative_to(store) for path in store.rglob("*") if path.is_file())
 
     for name in files:
         size = (pristine / name).stat().st_size
-        for at in random.choice(size, min(size, FLIPS_PER_FILE), replace=False).tolist():
+        for at in random.choice(size, min(size, per_file), replace=False).tolist():
             flip(store / name, at, int(random.integers(8)))
             with contextlib.suppress(MlpdataError):
                 assert everything(store) == expected, f"{name} byte {at}"
