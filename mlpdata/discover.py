@@ -88,7 +88,7 @@ def find_outputs(paths: Sequence[Path], root: Path, said: Sidecar, default: Side
 def _recognised(file: Path, name: str, sidecar: Sidecar, named: bool) -> Output | None:
     """The output at `file`; None for a file of a folder that no reader knows."""
     if not _is_text(name):
-        shown = name.encode("utf-8", "backslashreplace").decode()
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
         return Output(file, shown, sidecar, error=InputError("expected a name in UTF-8, found other bytes. Rename it."))
     try:
         recognise_file(file)

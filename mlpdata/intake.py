@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -89,12 +89,10 @@ class IngestReport:
     @property
     def damaged(self) -> list[Refused]:
         """Files that could not be read to their end: refused, or cut off."""
-        cut = [
-            Refused(one.path, None, "truncated", "expected a whole run, found one that was cut off.")
-            for one in self.entered
-            if one.status == "truncated"
-        ]
-        return [*self.refused, *cut]
+        cut = Refused("", None, "truncated", "expected a whole run, found one that was cut off.")
+        lost = {one.path: one for one in self.left_out}
+        truncated = [one.path for one in self.entered if one.status == "truncated"]
+        return [*self.refused, *(lost.get(path, replace(cut, path=path)) for path in truncated)]
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""

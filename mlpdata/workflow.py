@@ -345,6 +345,7 @@ def run_dynamics(
     from mlpdata.dynamics import trajectory  # noqa: PLC0415  loads torch and ase
     from mlpdata.dynamics.calculator import MlpCalculator  # noqa: PLC0415
     from mlpdata.dynamics.md import run_md  # noqa: PLC0415
+    from mlpdata.loader.threads import torch_threads  # noqa: PLC0415
 
     refuse_unstable(params.start)
     start = as_ids(snapshot.sql(params.start))[:1]
@@ -356,7 +357,8 @@ def run_dynamics(
     for number, temperature in enumerate(params.temperatures):
         label = f"{temperature:g}K"
         told = progress and _told(progress, number, len(params.temperatures), label)
-        run = run_md(atoms, calculator, params, temperature, seed=params.seed + number, progress=told)
+        with torch_threads(params.threads):
+            run = run_md(atoms, calculator, params, temperature, seed=params.seed + number, progress=told)
         trajectory.write(out / label, run)
         summary = run.summary()
         runs.append({"label": label, **summary})

@@ -106,7 +106,7 @@ def rattled(atoms: Atoms, rng: np.random.Generator, sigma: float) -> Atoms:
 
 def equilibrium() -> Iterator[Job]:
     """Strained cells, and relaxations back from small displacements."""
-    for i in range(30):
+    for i in range(50):
         rng = rng_of("equilibrium", i)
         atoms = strained(CUBIC, random_strain(rng, 0.03))
         if i % 2:
@@ -184,7 +184,7 @@ def reaction_path() -> Iterator[Job]:
 
 def random() -> Iterator[Job]:
     """Strongly displaced and strained cells; pairs closer than 1.8 Angstrom are drawn again."""
-    for i, sigma in enumerate(np.linspace(0.05, 0.30, 60)):
+    for i, sigma in enumerate(np.linspace(0.05, 0.16, 100)):
         rng = rng_of("random", i)
         volume = rng.uniform(-0.05, 0.05)
         strain = random_strain(rng, 0.03)

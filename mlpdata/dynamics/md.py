@@ -36,7 +36,7 @@ def run_md(
     Velocities are drawn from a Maxwell-Boltzmann distribution with the centre of mass at rest. Langevin dynamics for
     `params.equilibration` lets the potential energy take its share, whatever temperature the starting configuration is
     from; then velocities are scaled, so that the run proper begins at `temperature` exactly. A run that fails ends at
-    the failing step and says why.
+    the failing step and says why; one that fails while it equilibrates is the record of that.
 
     Args:
         atoms: starting configuration.
@@ -56,27 +56,20 @@ def run_md(
     moving = _at_start(atoms, calculator, temperature, rng)
     watch = Watch(moving, temperature, params.timestep, params.max_bond_change)
     before, steps = (round(span * 1e3 / params.timestep) for span in (params.equilibration, params.duration))
-    points = _Points(params.timestep, params.keep_every)
 
-    def equilibrated(step: int) -> str | None:
-        if progress:
-            progress(step, before + steps)
-        return watch.fault(moving)
+    def run(dynamics: Any, first: int, count: int) -> tuple[_Points, str | None]:
+        report = (lambda step: progress(first + step, before + steps)) if progress else None
+        points = _Points(params.timestep, params.keep_every)
+        return points, _advance(dynamics, count, points, watch, report)
 
-    def recorded(step: int) -> str | None:
-        points.add(step, moving)
-        if progress:
-            progress(before + step, before + steps)
-        return watch.fault(moving)
-
-    failure = _advance(_langevin(moving, params, temperature, rng), before, equilibrated) if before else None
-    if failure is not None:
-        points.add(0, moving)
-        failure = f"equilibration, {failure}"
-    else:
+    failure = None
+    if before:
+        points, failure = run(_langevin(moving, params, temperature, rng), 0, before)
+        failure = failure and f"equilibration, {failure}"
+    if failure is None:
         _scale(moving, temperature)
         dynamics = _verlet(moving, params) if params.ensemble == "nve" else _langevin(moving, params, temperature, rng)
-        failure = _advance(dynamics, steps, recorded)
+        points, failure = run(dynamics, before, steps)
     return Trajectory(
         ensemble=params.ensemble,
         start_temperature=temperature,
@@ -119,12 +112,17 @@ def _langevin(atoms: ase.Atoms, params: MdParams, temperature: float, rng: np.ra
     return Langevin(atoms, step, temperature_K=temperature, friction=friction, fixcm=False, rng=rng)
 
 
-def _advance(dynamics: Any, steps: int, fault_at: Callable[[int], str | None]) -> str | None:
-    """Take `steps`, or stop at the first fault and return it with its step."""
+def _advance(
+    dynamics: Any, steps: int, points: _Points, watch: Watch, report: Callable[[int], None] | None
+) -> str | None:
+    """Take and record `steps`, or stop at the first fault and return it with its step."""
     step = 0
     try:
         for step, _ in enumerate(dynamics.irun(steps)):
-            fault = fault_at(step)
+            points.add(step, dynamics.atoms)
+            if report:
+                report(step)
+            fault = watch.fault(dynamics.atoms)
             if fault:
                 return f"step {step}: {fault}"
     except InputError as error:

@@ -36,7 +36,7 @@ class Trajectory:
     failure: str | None
     """What went wrong at the last point; None for a run that reached its end."""
     time: F64
-    """From the end of the equilibration [fs], shape (m,)."""
+    """From the end of the equilibration, or its beginning where it failed [fs], shape (m,)."""
     potential: F64
     """Potential energy [eV], shape (m,)."""
     kinetic: F64

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor
 
 from mlpdata.frames import I64, Frames, ragged_index
@@ -106,12 +106,12 @@ class Batch:
         return Batch(**{field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)})
 
 
-_GATHERED: dict[str, torch.dtype | None] = {
-    "atomic_numbers": torch.int64,
+_GATHERED: dict[str, DTypeLike | None] = {
+    "atomic_numbers": np.int64,
     "positions": None,
     "cell": None,
-    "pbc": torch.bool,
-    "energy": torch.float64,
+    "pbc": np.bool_,
+    "energy": np.float64,
     "forces": None,
     "stress": None,
 }
@@ -136,14 +136,16 @@ def collate(source: Rows, rows: ArrayLike, cutoff: float | None, dtype: torch.dt
     edges = NO_EDGES
     if cutoff is not None:
         edges = neighbor_lists(array["positions"], array["cell"], array["pbc"], n_atoms, cutoff)
-    tensor = {name: torch.from_numpy(array[name]).to(kind or dtype) for name, kind in _GATHERED.items()}
-    tensor["cell"] = torch.nan_to_num(tensor["cell"], nan=0.0)
-    counts = torch.from_numpy(n_atoms)
+    # numpy converts on the one core of a prefetch thread; torch would rouse its whole pool for each of these arrays
+    real = np.float32 if dtype == torch.float32 else np.float64
+    array = {name: array[name].astype(kind or real, copy=False) for name, kind in _GATHERED.items()}
+    tensor = {name: torch.from_numpy(values) for name, values in array.items()}
+    tensor["cell"].nan_to_num_(nan=0.0)
     return Batch(
         **tensor,
-        n_atoms=counts,
-        configuration=torch.repeat_interleave(counts),
+        n_atoms=torch.from_numpy(n_atoms),
+        configuration=torch.from_numpy(np.repeat(np.arange(len(which)), n_atoms)),
         edge_index=torch.from_numpy(edges.edge_index),
-        edge_shift=torch.from_numpy(edges.edge_shift).to(dtype),
+        edge_shift=torch.from_numpy(edges.edge_shift.astype(real)),
         rows=torch.from_numpy(which),
     )

@@ -63,10 +63,10 @@ class ModelParams(Noun):
 
     cutoff: Positive = 5.0
     """Radius of the neighbourhood [angstrom]."""
-    l_max: Annotated[int, Field(ge=0, le=3)] = 1
-    """Highest degree of the features."""
+    l_max: Annotated[int, Field(ge=0, le=3)] = 2
+    """Highest degree of harmonics and features, each of its natural parity: 0e, 1o, 2e, 3o. 0 is an invariant model."""
     layers: Annotated[int, Field(ge=1, le=6)] = 2
-    """Message-passing layers."""
+    """Message-passing layers; the last passes scalars alone."""
     channels: Count = 16
     """Features of each degree."""
     radial_basis: Count = 8
@@ -85,31 +85,35 @@ class TrainParams(Noun):
     model: ModelParams = ModelParams()
     """The model."""
     energy_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of ((E - E_ref) / n_atoms)^2 with energies in meV/atom over `energy_scale`."""
+    """Weight of the mean of ((E - E_label) / n_atoms)^2 over `energy_scale` squared."""
     force_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the mean squared force component over `force_scale` squared."""
-    stress_weight: Annotated[float, Field(ge=0)] = 0.1
-    """Weight of the mean squared stress component over `stress_scale` squared."""
+    """Weight of the mean squared error of a force component over `force_scale` squared."""
+    stress_weight: Annotated[float, Field(ge=0)] = 0.02
+    """Weight of the mean squared error of a stress component over `stress_scale` squared. Stresses of plane-wave codes
+    are those of a fixed number of plane waves, energies those of a fixed cutoff: where the basis is small they disagree.
+    """
     energy_scale: Positive = 0.010
-    """[eV/atom]"""
+    """Error that counts 1 [eV/atom]."""
     force_scale: Positive = 0.100
-    """[eV/angstrom]"""
+    """Error that counts 1 [eV/angstrom]."""
     stress_scale: Positive = 0.005
-    """[eV/angstrom^3]"""
-    batch_size: Count = 8
+    """Error that counts 1 [eV/angstrom^3]."""
+    batch_size: Count = 4
     """Configurations a step."""
-    learning_rate: Positive = 0.01
-    """Of AdamW, at the start; cosine to zero at the end."""
+    learning_rate: Positive = 0.02
+    """Of AdamW, after a rise over 20 steps; by a cosine to zero at the end."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Of AdamW."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Exponential moving average of the weights that are validated and kept."""
+    """Part of the averaged weights that a step keeps; the average is what is validated and saved."""
     gradient_clip: Positive = 10.0
     """Largest norm of the gradient."""
-    epochs: Count = 100
-    """Passes over the training part."""
-    max_minutes: Positive | None = None
-    """Wall time after which training ends with the best weights so far; the schedule is fitted into it."""
+    epochs: Count = 200
+    """Passes over the training part; with `max_minutes` at most so many."""
+    max_minutes: Positive | None = 2.5
+    """Wall time by which training ends; the schedule is fitted into it. Null where `epochs` alone decide: only then are
+    two runs the same to the bit.
+    """
     threads: Count = 2
     """Of torch on the CPU."""
 
@@ -139,6 +143,8 @@ class MdParams(Noun):
     """A bond whose mean length over 100 fs changes by more ends the run [angstrom]; null where atoms may migrate."""
     seed: int = 0
     """Of the initial velocities."""
+    threads: Count = 1
+    """Of torch on the CPU; a cell of a few dozen atoms is slower with more."""
     max_drift: Positive = 0.1
     """Bound of the drift of the conserved energy [meV/atom/ps]."""
 

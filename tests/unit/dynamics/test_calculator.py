@@ -15,7 +15,9 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from mlpdata.dynamics.calculator import MlpCalculator
 from mlpdata.dynamics.md import run_md
 from mlpdata.errors import InputError, NotFound, UsageError
-from mlpdata.schema.params import MdParams, ModelParams
+from mlpdata.schema.params import MdParams, ModelParams, TrainParams
+from mlpdata.training import checkpoint
+from mlpdata.training.checkpoint import CheckpointRecord
 from mlpdata.training.model import Potential, Statistics
 
 SMALL = ModelParams(cutoff=4.0, channels=4, radial_hidden=8)
@@ -122,6 +124,25 @@ def test_an_unknown_element_and_an_absent_cell_are_refused(potential: Potential)
         with_calculator(bulk("Ge"), potential).get_potential_energy()
     with pytest.raises(InputError, match="lattice vectors"):
         with_calculator(ase.Atoms("Si", pbc=True), potential).get_potential_energy()
+
+
+def test_a_checkpoint_gives_the_energies_and_forces_of_the_potential_it_holds(
+    potential: Potential, tmp_path: Path
+) -> None:
+    record = CheckpointRecord(
+        params=TrainParams(model=SMALL, seed=2),
+        references={str(number): energy for number, energy in potential.references.items()},
+        statistics=potential.statistics._asdict(),
+        epoch=1,
+        provenance={},
+        environment={},
+    )
+    checkpoint.save(tmp_path / "best.safetensors", record, potential.state_dict())
+    atoms, again = with_calculator(silicon(), potential), silicon()
+    again.calc = MlpCalculator(tmp_path / "best.safetensors")
+
+    assert again.get_potential_energy() == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
+    np.testing.assert_allclose(again.get_forces(), atoms.get_forces(), atol=1e-9)
 
 
 def test_a_path_without_a_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_a_failure_in_the_equilibration_says_so() -> None:
 
     assert run.failure is not None
     assert run.failure.startswith("equilibration, step 41")
-    assert len(run.time) == 1
+    assert len(run.time) == 42
 
 
 def test_a_stable_crystal_does_not_fail() -> None:

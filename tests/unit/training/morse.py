@@ -19,6 +19,7 @@ SMALL = TrainParams(
     model=ModelParams(cutoff=CUTOFF, l_max=1, layers=2, channels=8, radial_basis=6, radial_hidden=16),
     batch_size=2,
     epochs=4,
+    max_minutes=None,
     threads=1,
     learning_rate=0.01,
     ema_decay=0.9,
