@@ -150,17 +150,21 @@ def _tops(path: Path) -> tuple[Path, Path]:
     Names begin with the folder that was named, or that the file is in, so that runs of several folders are told
     apart; home folders keep their names to themselves.
     """
-    folder = (path if path.is_dir() else path.parent).absolute()
+    folder = absolute(path if path.is_dir() else path.parent)
     return folder, folder if folder == Path.home() else folder.parent
 
 
 def _relative(file: Path, top: Path) -> str:
-    """Name of `file` below `top`, the same on every machine; what is linked from outside keeps its own place."""
-    return (
-        file.absolute().relative_to(top.absolute()).as_posix()
-        if file.absolute().is_relative_to(top.absolute())
-        else file.name
-    )
+    """Name of `file` below `top`, the same on every machine, whichever way leads to it."""
+    for path, above in ((absolute(file), absolute(top)), (file.resolve(), top.resolve())):
+        if path.is_relative_to(above):
+            return path.relative_to(above).as_posix()
+    return file.name
+
+
+def absolute(path: Path) -> Path:
+    """`path` from the root, without `..`; links are kept, since they are names that the user chose."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  Path.absolute keeps ..
 
 
 class _Sidecars:
@@ -172,7 +176,7 @@ class _Sidecars:
 
     def of(self, folder: Path, top: Path) -> Sidecar:
         """What is said of the files of `folder`, inherited from `top` downwards."""
-        place = folder, top = folder.absolute(), top.absolute()
+        place = folder, top = absolute(folder), absolute(top)
         if place not in self._of:
             above = folder.parent
             inherits = folder != top and above.is_relative_to(top)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpdata.checks.licenses import normalise
-from mlpdata.discover import Found, Output, find_outputs
+from mlpdata.discover import Found, Output, absolute, find_outputs
 from mlpdata.errors import CheckFailed, InputError, MlpdataError, UsageError
 from mlpdata.readers.registry import reader_version
 from mlpdata.runs import Event, read_output
@@ -140,7 +140,7 @@ def ingest(
     """
     said = Sidecar(license=_normal(license), citation=citation, kind=kind, temperature=temperature, tags=tags or {})
     given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    project = Path(store).absolute().parent
+    project = absolute(Path(store)).parent
     found = find_outputs(given, project, said, default or Sidecar())
     return _Job(Path(store), jobs, strict, dry_run, progress).run(found, exact=False)
 

@@ -224,7 +224,7 @@ def emit_script(snapshot: OpenSnapshot, store: Path, query: str | None = None) -
         distinct = "DISTINCT " if name == "methods" else ""
         union = "\nUNION ALL BY NAME ".join(parts)
         lines.append(f"CREATE TEMP VIEW {name} AS SELECT {distinct}* FROM (\n{union}\n);")
-    return "\n".join([*lines, query.rstrip().rstrip(";") + ";"] if query else lines)
+    return "\n".join([*lines, query.rstrip("; \n"), ";"] if query else lines)
 
 
 def _part(store: Path, segment: str, table: str, hidden: list[str]) -> str:

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,10 +33,11 @@ def init(
     ):
         if (folder / marker).exists():
             continue
-        if shutil.which(program) is None:
+        executable = found(program)
+        if executable is None:
             say(f"{program} is not installed; install it and run `{' '.join(command)}` in {folder}.")
             continue
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run((executable, *command[1:]), cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
         said = (done.stderr or done.stdout).strip().splitlines()
         say(
             f"{program} set up."
@@ -43,6 +45,11 @@ def init(
             else f"{program} refused: {said[-1] if said else 'no reason given'}"
         )
     say(f"Next: copy outputs into {folder / 'raw'}, state their license in params.yaml, run `dvc repro`.")
+
+
+def found(program: str) -> str | None:
+    """Path of a program: on the search path, or beside the Python that runs this."""
+    return shutil.which(program) or shutil.which(program, path=str(Path(sys.executable).parent))
 
 
 NEEDED = (

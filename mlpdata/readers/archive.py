@@ -23,6 +23,7 @@ PIECE = 1 << 20
 READ = 1 << 16
 SIP = 1 << 10
 HEAD = 1 << 16
+NOTHING_COMES_OUT = "expected compressed data, found none that could be read. The file is cut or damaged; copy it again."
 IN_MEMORY = 64 << 20
 """Decompressed inputs up to this size stay in memory; larger ones go to a nameless file."""
 
@@ -185,6 +186,8 @@ def open_head(path: Path) -> Iterator[Input]:
                 head += piece
                 if len(head) >= HEAD:
                     break
+        if not head:
+            raise InputError(NOTHING_COMES_OUT, path=path)
         yield Input(path, bytes(head[:HEAD]), "", size, codec.name if codec else None)
 
 
@@ -234,7 +237,7 @@ def _expanded(path: Path, pieces: Iterator[bytes], stored: int, limits: Limits) 
                 path=path,
             )
         if total == 0:
-            raise InputError("expected compressed data, found none that could be read.", path=path)
+            raise InputError(NOTHING_COMES_OUT, path=path)
         out.seek(0)
         if total <= IN_MEMORY:
             yield out.read(), cut

@@ -30,6 +30,11 @@ BEST, LAST, HISTORY = "best.safetensors", "last.safetensors", "history.jsonl"
 SAVE_INTERVAL = 10.0
 """Seconds between two writes of the state: each costs several syncs, an epoch may take less than one."""
 
+WARM_UP_STEPS = 20
+"""Steps in which the learning rate rises: the moments of AdamW begin from nothing."""
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW remembers of each weight."""
+
 Record = dict[str, float | None]
 Progress = Callable[[Record], None]
 
@@ -64,8 +69,8 @@ def train(
 ) -> TrainResult:
     """Train a potential; the folder `out` gets `best.safetensors`, `last.safetensors` and `history.jsonl`.
 
-    On the CPU the result is a function of the arguments alone as long as `params.max_minutes` does not end the run,
-    and a resumed run ends in the same bits as one that was never interrupted.
+    On the CPU and without `params.max_minutes` the result is a function of the arguments alone, and a resumed run ends
+    in the same bits as one that was never interrupted.
 
     Args:
         train_loader: batches to learn from.
@@ -160,7 +165,8 @@ class _Run:
         self.references, self.provenance = dict(references), provenance
         self.environment = checkpoint.environment(params.device)
         self.history: list[Record] = []
-        self.best_epoch, self.best_loss, self.best = 0, math.inf, {}  # type: int, float, dict[str, Tensor]
+        self.best_epoch, self.best_loss = 0, math.inf
+        self.best: dict[str, Tensor] = {}
         self.steps, self.before, self.started, self.saved = 0, 0.0, time.perf_counter(), -math.inf
         train_loader.set_epoch(0)
         self._build(statistics(train_loader, references))
@@ -347,10 +353,6 @@ class _Run:
         """What the run left."""
         name, record, _ = checkpoint.read(self.out / BEST)
         return TrainResult(self.out / BEST, name, record.epoch, self.best_loss, self.history, self.seconds)
-
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
-WARM_UP_STEPS = 20
 
 
 def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
