@@ -59,7 +59,7 @@ def find_outputs(paths: Sequence[Path], root: Path, said: Sidecar, default: Side
     """
     found = Found(", ".join(map(str, paths)))
     sidecars = _Sidecars(default)
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for path in paths:
         if not path.exists():
             raise UsageError("expected a file or folder, found nothing there.", path=path)
@@ -70,7 +70,7 @@ def find_outputs(paths: Sequence[Path], root: Path, said: Sidecar, default: Side
             found.outputs.append(Output(folder, _relative(folder, named_from), said, error=_not_readable(error)))
 
         for file, named in files_below(path, unreadable):
-            real = file.resolve()
+            real = os.path.realpath(file)  # Path.resolve raises where links run in a circle
             if real in seen:
                 continue
             seen.add(real)
@@ -156,7 +156,7 @@ def _tops(path: Path) -> tuple[Path, Path]:
 
 def _relative(file: Path, top: Path) -> str:
     """Name of `file` below `top`, the same on every machine, whichever way leads to it."""
-    for path, above in ((absolute(file), absolute(top)), (file.resolve(), top.resolve())):
+    for path, above in ((absolute(file), absolute(top)), (Path(os.path.realpath(file)), top.resolve())):
         if path.is_relative_to(above):
             return path.relative_to(above).as_posix()
     return file.name

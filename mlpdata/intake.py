@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,7 @@ class IngestReport:
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("entered", "refused", "left_out")}
-        lists = {name: [vars(one) for one in getattr(self, name)] for name in ("entered", "refused", "left_out")}
-        return {**plain, **lists, "n_entered": self.n_entered}
+        return {**asdict(self), "n_entered": self.n_entered}
 
 
 def ingest(
@@ -201,11 +199,7 @@ class _Job:
             raise InputError(
                 f"expected outputs of a known code, found {others}. Nothing was changed.", path=found.where
             )
-        repository = None
-        if not self.dry_run:
-            repository = Repository.open_or_create(self.store)
-        elif self.store.exists():
-            repository = Repository.open(self.store)
+        repository = self._repository()
         known = _Known(repository, exact)
         fresh = [output for output in found.outputs if not self._passed_over(output, known)]
         if repository is None or self.dry_run:
@@ -218,6 +212,12 @@ class _Job:
                 self._commit(repository, writer, known)
         self.report.seconds = round(time.perf_counter() - started, 3)
         return self.report
+
+    def _repository(self) -> Repository | None:
+        """The store; None for a dry run where there is none yet."""
+        if self.dry_run:
+            return Repository.open(self.store) if self.store.exists() else None
+        return Repository.open_or_create(self.store)
 
     def _passed_over(self, output: Output, known: _Known) -> bool:
         """Whether there is nothing to read: the file cannot be, or the store shows it already."""
@@ -377,7 +377,7 @@ def _streams(outputs: list[Output], jobs: int) -> Iterator[tuple[Output, Iterabl
         yield from ((output, read_output(output)) for output in outputs)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        ahead: list[tuple[Output, Future[list[Event]] | None]] = []
+        ahead: list[_Ahead] = []
         for output in outputs:
             small = output.path.stat().st_size <= IN_WORKER
             ahead.append((output, pool.submit(_read_whole, output) if small else None))
@@ -387,7 +387,10 @@ def _streams(outputs: list[Output], jobs: int) -> Iterator[tuple[Output, Iterabl
             yield _first(ahead)
 
 
-def _first(ahead: list[tuple[Output, Future[list[Event]] | None]]) -> tuple[Output, Iterable[Event]]:
+_Ahead = tuple[Output, Future[list[Event]] | None]
+
+
+def _first(ahead: list[_Ahead]) -> tuple[Output, Iterable[Event]]:
     output, future = ahead.pop(0)
     return output, (read_output(output) if future is None else _arrived(future))
 

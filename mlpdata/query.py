@@ -7,7 +7,7 @@ access to files, extensions, settings or the variables of Python.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from mlpdata.errors import NotFound, UsageError
-from mlpdata.schema.noun import from_stored
-from mlpdata.schema.properties import PROPERTIES
-from mlpdata.schema.records import Split
+from mlpdata.errors import UsageError
+from mlpdata.store.layout import TABLES
 from mlpdata.store.snapshot import OpenSnapshot
+from mlpdata.views import atoms_table, splits_table
 
 if TYPE_CHECKING:
     import duckdb
 
-TABLES = ("configurations", "calculations", "methods", "sources")
 VIEWS = (*TABLES, "splits", "atoms")
 TIMEOUT = 300.0
 """Longest query [s]."""
@@ -124,63 +122,10 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: str, most: int) -> pa.
     return pa.Table.from_batches(batches, reader.schema)
 
 
-def _view(snapshot: OpenSnapshot, name: str, splits: Path | None) -> pa.Table | pa.RecordBatchReader:
-    makers: dict[str, Callable[[], pa.Table]] = {
-        "splits": lambda: splits_table(splits),
-        "atoms": lambda: atoms_table(snapshot),
-    }
-    return makers[name]() if name in makers else snapshot.table(name)
-
-
-def splits_table(folder: Path | None) -> pa.Table:
-    """The recorded splits: split (name), split_id, id, part."""
-    names, digests, ids, parts = [], [], [], []
-    for path in sorted(folder.glob("*.json")) if folder is not None and folder.is_dir() else []:
-        split = from_stored(Split, path.read_bytes(), str(path))
-        for part, members in split.parts.items():
-            names += [path.stem] * len(members)
-            digests += [split.id] * len(members)
-            parts += [part] * len(members)
-            ids += [bytes.fromhex(one) for one in members]
-    return pa.table(
-        {"split": pa.array(names, pa.string()), "split_id": pa.array(digests, pa.string()),
-         "id": pa.array(ids, pa.binary(16)), "part": pa.array(parts, pa.string())}
-    )  # fmt: skip
-
-
-def atoms_table(snapshot: OpenSnapshot) -> pa.Table:
-    """One row an atom: id of its configuration, atom, atomic_number, position, force; vectors are lists of three.
-
-    Numbers are views on the mapped arrays where no configuration is hidden.
-    """
-    mapped, rows = snapshot.mapped, snapshot.visible_rows()
-    n_atoms = mapped.n_atoms[rows]
-    total = int(n_atoms.sum())
-    starts = np.cumsum(n_atoms) - n_atoms
-    ids = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(16), total, [None, pa.py_buffer(np.repeat(snapshot.ids(), n_atoms, axis=0).tobytes())]
-    )
-    columns = {
-        "id": ids,
-        "atom": pa.array(np.arange(total) - np.repeat(starts, n_atoms), pa.int32()),
-        "atomic_number": pa.array(mapped.gather("atomic_numbers", rows)),
-    }
-    for column, name in (("position", "positions"), ("force", "forces")):
-        columns[column] = _vectors(mapped.gather(name, rows))
-    fields = [
-        pa.field(
-            name, array.type, metadata={"unit": PROPERTIES[f"{name}s"].unit} if name in ("position", "force") else None
-        )
-        for name, array in columns.items()
-    ]
-    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
-
-
-def _vectors(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> pa.Array:
-    """Vectors (n, 3) as fixed-size lists; a vector of NaN is NULL."""
-    flat = pa.array(values.reshape(-1))
-    absent = np.isnan(values).any(axis=1)
-    return pa.FixedSizeListArray.from_arrays(flat, 3, mask=pa.array(absent) if absent.any() else None)
+def _view(snapshot: OpenSnapshot, name: str, splits: Path | None) -> pa.Table:
+    if name == "atoms":
+        return atoms_table(snapshot)
+    return splits_table(splits) if name == "splits" else snapshot.table(name)
 
 
 def ids_of(table: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -191,7 +136,7 @@ def ids_of(table: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """
     if "id" not in table.column_names:
         found = ", ".join(table.column_names)
-        raise UsageError(f"expected the column id, found {found}. Try SELECT id FROM configurations.")
+        raise UsageError(f"expected the column id, found {found}. Begin the query by SELECT id.")
     if not table.num_rows:
         raise UsageError(
             "expected at least one configuration, found none. No row of the snapshot is as the query asks."
@@ -200,46 +145,3 @@ def ids_of(table: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     if not all(isinstance(one, bytes) and len(one) == 16 for one in ids):
         raise UsageError("expected the column id to hold ids of configurations, found something else.")
     return np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 16)
-
-
-def emit_script(snapshot: OpenSnapshot, store: Path, query: str | None = None) -> str:
-    """A script for the DuckDB command line that asks exactly the files of this snapshot.
-
-    What the snapshot hides is hidden there too. DuckDB does not compare checksums: run `mlpdata verify` first.
-
-    Raises:
-        NotFound: the snapshot has no files.
-    """
-    hidden: dict[str, list[str]] = {}
-    for retraction in snapshot.record.retracted:
-        hidden.setdefault(retraction.segment, []).append(retraction.calculation)
-    if not snapshot.record.segments:
-        raise NotFound("expected a snapshot with files, found an empty one. `mlpdata ingest` fills it.", path=store)
-    lines = [
-        f"-- snapshot {snapshot.record.id}, content {snapshot.content}",
-        f"-- views: {', '.join(TABLES)}; atoms and splits are there in `mlpdata sql` only",
-    ]
-    for name in TABLES:
-        parts = [_part(store, segment, name, hidden.get(segment, [])) for segment in snapshot.record.segments]
-        distinct = "DISTINCT " if name == "methods" else ""
-        union = "\nUNION ALL BY NAME ".join(parts)
-        lines.append(f"CREATE TEMP VIEW {name} AS SELECT {distinct}* FROM (\n{union}\n);")
-    return "\n".join([*lines, query.rstrip("; \n"), ";"] if query else lines)
-
-
-def _part(store: Path, segment: str, table: str, hidden: list[str]) -> str:
-    """SELECT of what one segment shows of one table."""
-    folder = store / "segments" / segment
-    file, calculations = (_quoted(str(folder / f"{name}.parquet")) for name in (table, "calculations"))
-    select = f"SELECT * FROM read_parquet({file})"
-    if not hidden:
-        return select
-    records = ", ".join(_quoted(record) for record in hidden)
-    if table != "methods":
-        return f"{select} WHERE calculation_record NOT IN ({records})"
-    shown = f"SELECT method_id FROM read_parquet({calculations}) WHERE calculation_record NOT IN ({records})"
-    return f"{select} WHERE method_id IN ({shown})"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

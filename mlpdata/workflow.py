@@ -329,7 +329,9 @@ def error_rows(metrics: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any
     for name, errors in {"all": metrics["all"], **metrics["kinds"], **of_elements}.items():
         asked = [("energy", key) for key in _ASKED] + [("forces", key) for key in _ASKED] + [("stress", "mae")]
         numbers = (errors.get(label, {}).get(key) for label, key in asked)
-        rows.append((name, errors.get("n_configurations"), *(None if one is None else round(one, 3) for one in numbers)))
+        rows.append(
+            (name, errors.get("n_configurations"), *(None if one is None else round(one, 3) for one in numbers))
+        )
     return ERROR_COLUMNS, rows
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import vasprun as v
 
-ROOT = Path(__file__).parents[1]
-SILICON = ROOT / "examples/silicon/raw"
+SILICON = Path(__file__).parent / "data/silicon"
+"""Outputs of pw.x that this project computed."""
 SIDECAR = "license: CC0-1.0\ncitation: made for a test\ntags: {project: tiny}\n"
 MD = v.vasprun(*(v.calculation(shift=0.01 * step) for step in range(3)))
 """Three steps of molecular dynamics of two atoms, energy and forces those of `vasprun.py`."""
@@ -31,11 +31,8 @@ Verb = Callable[..., Answer]
 
 def write_outputs(raw: Path) -> Path:
     """A tree of outputs: pw.x XML and text as they were computed, vasprun.xml as VASP lays it out."""
-    for folder, names in {"random": ("rattle00.xml.xz", "rattle01.xml.xz"),
-                          "equilibrium": ("strain00.out.xz", "strain01.out.xz")}.items():  # fmt: skip
-        (raw / folder).mkdir(parents=True)
-        for name in names:
-            shutil.copy(SILICON / folder / name, raw / folder / name)
+    for folder in ("random", "equilibrium"):
+        shutil.copytree(SILICON / folder, raw / folder)
     (raw / "random/mlpdata.yaml").write_text("kind: random\n")
     (raw / "md").mkdir()
     (raw / "md/vasprun.xml").write_text(MD)

@@ -117,7 +117,7 @@ def sql(
     if query is None and not emit and not sys.stdin.isatty():
         query = sys.stdin.read()
     if emit:
-        from mlpdata.query import emit_script
+        from mlpdata.emit import emit_script
 
         say(emit_script(snapshot.opened, store, query))
     elif query is not None:

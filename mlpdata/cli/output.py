@@ -150,12 +150,13 @@ def _as_parquet(table: pa.Table) -> bytes:
 
 def _as_csv(table: pa.Table) -> str:
     """CSV; lists are JSON, and what a spreadsheet would run as a formula is kept as text by a leading quote."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([_as_text(name) for name in table.column_names])
-    for row in _rows(table):
-        writer.writerow([_as_text(one) for one in row])
-    return file.getvalue()
+    return "".join(_csv_line(cells) for cells in (table.column_names, *_rows(table)))
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow([_as_text(one) for one in cells])  # so that a lone \r is quoted
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _as_text(value: Any) -> Any:

@@ -23,7 +23,9 @@ PIECE = 1 << 20
 READ = 1 << 16
 SIP = 1 << 10
 HEAD = 1 << 16
-NOTHING_COMES_OUT = "expected compressed data, found none that could be read. The file is cut or damaged; copy it again."
+NOTHING_COMES_OUT = (
+    "expected compressed data, found none that could be read. The file is cut or damaged; copy it again."
+)
 IN_MEMORY = 64 << 20
 """Decompressed inputs up to this size stay in memory; larger ones go to a nameless file."""
 

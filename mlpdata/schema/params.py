@@ -110,9 +110,9 @@ class TrainParams(Noun):
     """Largest norm of the gradient."""
     epochs: Count = 200
     """Passes over the training part; with `max_minutes` at most so many."""
-    max_minutes: Positive | None = 2.5
-    """Wall time by which training ends; the schedule is fitted into it. Null where `epochs` alone decide: only then are
-    two runs the same to the bit.
+    max_minutes: Positive | None = None
+    """Wall time by which training ends at the latest; the schedule is fitted into it. A run that it ends is not repeated
+    to the bit.
     """
     threads: Count = 2
     """Of torch on the CPU."""

@@ -137,7 +137,7 @@ print(json.dumps(connection.execute("SELECT hex(id), energy FROM configurations 
 @pytest.mark.parametrize("retracted", [False, True])
 @pytest.mark.parametrize("folder", ["store", "it's a store"])
 def test_the_emitted_script_asks_the_same_with_duckdb_alone(project: Path, retracted: bool, folder: str) -> None:
-    from mlpdata.query import emit_script
+    from mlpdata.emit import emit_script
 
     sync("raw", folder, exact=True)
     if retracted:
@@ -155,7 +155,7 @@ def test_the_emitted_script_asks_the_same_with_duckdb_alone(project: Path, retra
 
 
 def test_an_emitted_query_ends_in_one_semicolon(snapshot: Snapshot) -> None:
-    from mlpdata.query import emit_script
+    from mlpdata.emit import emit_script
 
     assert emit_script(snapshot.opened, Path("store"), "SELECT 1 -- one; ").endswith("\nSELECT 1 -- one\n;")
 

@@ -58,7 +58,7 @@ def test_a_conversion_in_json_names_its_constants(verb: Verb) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["1", "hartree", "furlongs"], "expected a unit that is known, found 'furlongs'"),
+        (["1", "hartree", "blorgs"], "expected a unit that is known, found 'blorgs'"),
         (["1", "hartree", "angstrom"], "expected a unit of the dimension of angstrom"),
         (["one", "hartree", "eV"], "unable to parse string as a number. See mlpdata --help."),
         (["nan", "eV", "eV"], "expected a finite number, found nan."),

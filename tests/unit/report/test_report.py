@@ -9,7 +9,14 @@ import pytest
 from mlpdata.report import build, charts
 
 ROWS = [
-    {"kind": kind, "part": part, "group": f"{kind}{part}", "temperature_target": kelvin, "energy_per_atom": -1.0 - n, "max_force": 0.5 * n}
+    {
+        "kind": kind,
+        "part": part,
+        "group": f"{kind}{part}",
+        "temperature_target": kelvin,
+        "energy_per_atom": -1.0 - n,
+        "max_force": 0.5 * n,
+    }
     for n, (kind, part, kelvin) in enumerate(
         [("aimd", "train", 300.0), ("aimd", "test", 600.0), ("defect", "train", None), ("defect", "none", None)]
     )
