@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from mlpdata.api import Snapshot, Store
     from mlpdata.errors import MlpdataError
     from mlpdata.frames import Frames
-    from mlpdata.intake import IngestReport, ingest, sync
+    from mlpdata.intake import ingest, sync
+    from mlpdata.outcome import IngestReport
     from mlpdata.units import convert
 
 __version__ = "0.1.0"
@@ -21,7 +22,7 @@ __all__ = ["Frames", "IngestReport", "MlpdataError", "Snapshot", "Store", "conve
 
 _HOME = {
     "Frames": "frames",
-    "IngestReport": "intake",
+    "IngestReport": "outcome",
     "MlpdataError": "errors",
     "Snapshot": "api",
     "Store": "api",

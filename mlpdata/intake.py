@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from mlpdata.checks.licenses import normalise
 from mlpdata.discover import Found, Output, absolute, find_outputs
 from mlpdata.errors import CheckFailed, InputError, MlpdataError, UsageError
-from mlpdata.readers.registry import reader_version
+from mlpdata.known import VANISHED, Known
+from mlpdata.outcome import Entered, IngestReport, Refused
 from mlpdata.runs import Event, read_output
 from mlpdata.schema.calculation import Calculation, Kind
 from mlpdata.schema.sidecar import Sidecar
@@ -28,75 +27,6 @@ WORTH_WORKERS = 8
 
 Progress = Callable[[int, int, str], None]
 """Called with files done, files in all, and the path just read."""
-
-
-@dataclass(frozen=True)
-class Entered:
-    """A calculation that entered the store."""
-
-    path: str
-    calculation: str
-    n_configurations: int
-    status: str
-    reader: str
-    replaced: bool = False
-    """Whether it takes the place of an older reading of the same run."""
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A file, or a part of one, that did not enter."""
-
-    path: str
-    line: int | None
-    code: str
-    reason: str
-    frames: int | None = None
-    """Configurations lost; None where that is not known."""
-
-
-@dataclass
-class IngestReport:
-    """What entered, what did not and why."""
-
-    snapshot: str | None = None
-    content: str | None = None
-    n_configurations: int = 0
-    """In the store, afterwards."""
-    entered: list[Entered] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    retracted: list[str] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    left_out: list[Refused] = field(default_factory=list)
-    """Configurations of files that otherwise entered."""
-    not_outputs: int = 0
-    """Files in folders that no reader knows."""
-    unknown_license: int = 0
-    """Entered calculations whose license nobody stated: they block publishing."""
-    seconds: float = 0.0
-    dry_run: bool = False
-
-    @property
-    def n_entered(self) -> int:
-        """Configurations that entered."""
-        return sum(one.n_configurations for one in self.entered)
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 3 where files were given and none gave anything."""
-        return 3 if self.damaged and not (self.n_entered or self.unchanged) else 0
-
-    @property
-    def damaged(self) -> list[Refused]:
-        """Files that could not be read to their end: refused, or cut off."""
-        cut = Refused("", None, "truncated", "expected a whole run, found one that was cut off.")
-        lost = {one.path: one for one in self.left_out}
-        truncated = [one.path for one in self.entered if one.status == "truncated"]
-        return [*self.refused, *(lost.get(path, replace(cut, path=path)) for path in truncated)]
-
-    def as_json(self) -> dict[str, Any]:
-        """The report as JSON values."""
-        return {**asdict(self), "n_entered": self.n_entered}
 
 
 def ingest(
@@ -200,8 +130,9 @@ class _Job:
                 f"expected outputs of a known code, found {others}. Nothing was changed.", path=found.where
             )
         repository = self._repository()
-        known = _Known(repository, exact)
-        fresh = [output for output in found.outputs if not self._passed_over(output, known)]
+        known = Known(repository, exact)
+        outputs = [known.with_earlier_attributes(output) for output in found.outputs]
+        fresh = [output for output in outputs if not self._passed_over(output, known)]
         if repository is None or self.dry_run:
             self._stage(fresh, known, None)
             self._raise_if_strict()
@@ -219,7 +150,7 @@ class _Job:
             return Repository.open(self.store) if self.store.exists() else None
         return Repository.open_or_create(self.store)
 
-    def _passed_over(self, output: Output, known: _Known) -> bool:
+    def _passed_over(self, output: Output, known: Known) -> bool:
         """Whether there is nothing to read: the file cannot be, or the store shows it already."""
         if output.error is not None:
             self._refuse(output.name, output.error)
@@ -229,7 +160,7 @@ class _Job:
             return True
         return False
 
-    def _stage(self, outputs: list[Output], known: _Known, writer: Writer | None) -> None:
+    def _stage(self, outputs: list[Output], known: Known, writer: Writer | None) -> None:
         """Read files in order; a damaged one costs itself only."""
         for done, (output, events) in enumerate(_streams(outputs, self.jobs), 1):
             try:
@@ -239,7 +170,7 @@ class _Job:
             if self.progress:
                 self.progress(done, len(outputs), output.name)
 
-    def _stage_one(self, events: Iterable[Event], known: _Known, writer: Writer | None) -> None:
+    def _stage_one(self, events: Iterable[Event], known: Known, writer: Writer | None) -> None:
         """Read the runs of one file; the one in which reading ends in an error is abandoned, those before it stay."""
         n_configurations, begun = 0, False
         try:
@@ -283,7 +214,7 @@ class _Job:
             kind = InputError if self.report.exit_code else CheckFailed
             raise kind(f"{first.reason}{more} Nothing was committed.", path=first.path, line=first.line)
 
-    def _commit(self, repository: Repository, writer: Writer, known: _Known) -> None:
+    def _commit(self, repository: Repository, writer: Writer, known: Known) -> None:
         report = self.report
         retract = known.retractions()
         report.retracted = [calculation.path for _, calculation, reason in retract if reason == VANISHED]
@@ -296,79 +227,6 @@ class _Job:
         )
         report.snapshot, report.content = snapshot.id, snapshot.content
         report.n_configurations = snapshot.n_configurations
-
-
-VANISHED = "no longer in the tree"
-SUPERSEDED = "superseded by a newer reading"
-
-
-class _Known:
-    """What the store holds already, and what this ingest does to it."""
-
-    def __init__(self, repository: Repository | None, exact: bool) -> None:
-        snapshot = repository.snapshot() if repository is not None and repository.head() is not None else None
-        stored = snapshot.segment_calculations() if snapshot is not None else []
-        self.exact = exact
-        self.visible = {(segment, one.record): one for segment, one, hidden in stored if not hidden}
-        self.hidden = {(segment, one.record): one for segment, one, hidden in stored if hidden}
-        self.restored: list[tuple[str, str]] = []
-        self._kept: set[tuple[str, str]] = set()
-        self._superseded: set[tuple[str, str]] = set()
-        self._claimed: set[str] = set()
-        self._of_source: dict[str, list[tuple[str, str]]] = {}
-        for key, one in [*self.visible.items(), *self.hidden.items()]:
-            self._of_source.setdefault(one.sources[0].sha256, []).append(key)
-
-    def shows(self, output: Output) -> bool:
-        """Whether the store shows this file under these attributes, or an earlier file of this ingest is the same.
-
-        Of identical files the first by name counts. An exact sync also takes hidden readings back into view.
-        """
-        if output.sha256 in self._claimed:
-            return True
-        self._claimed.add(output.sha256)
-        keys = self._of_source.get(output.sha256, [])
-        same = [key for key in keys if self._same(output, self.visible.get(key) or self.hidden[key])]
-        shown = [key for key in same if key in self.visible]
-        if shown:
-            self._kept.update(shown)
-            return True
-        if self.exact and same:
-            last = [key for key in same if key[0] == same[-1][0]]
-            self.restored += last
-            self._kept.update(last)
-            return True
-        return False
-
-    def _same(self, output: Output, calculation: Calculation) -> bool:
-        """Same reader and same attributes; an ingest that says nothing new of a stored file changes nothing."""
-        source = calculation.sources[0]
-        if source.reader_version != reader_version(source.reader):
-            return False
-        declared = output.sidecar.declared()
-        if self.exact:
-            return source.path == output.name and calculation.declared == declared
-        return all(calculation.declared.get(name) == value for name, value in declared.items())
-
-    def supersede(self, calculation: Calculation) -> bool:
-        """Retract older readings of the same run or, with new attributes, of the same file; whether there were any."""
-        digest = calculation.sources[0].sha256
-        older = {
-            key
-            for key, one in self.visible.items()
-            if one.id == calculation.id or (one.sources[0].sha256 == digest and key not in self._kept)
-        }
-        self._superseded |= older
-        return bool(older)
-
-    def retractions(self) -> list[tuple[str, Calculation, str]]:
-        """What the commit hides, with the reason."""
-        gone = set(self.visible) - self._kept - self._superseded if self.exact else set()
-        return [
-            (key[0], self.visible[key], reason)
-            for keys, reason in ((self._superseded, SUPERSEDED), (gone, VANISHED))
-            for key in sorted(keys)
-        ]
 
 
 def _streams(outputs: list[Output], jobs: int) -> Iterator[tuple[Output, Iterable[Event]]]:

@@ -54,9 +54,9 @@ def run_sql(
     connection = duckdb.connect(":memory:", config={"memory_limit": f"{memory}B", "temp_directory": ""})
     try:
         _refuse_all_but_reading(connection, query)
-        for name in VIEWS:
-            if name in query.lower():
-                connection.register(name, _view(snapshot, name, splits))
+        named = [name for name in VIEWS if name in query.lower()]
+        for name in named or VIEWS:  # SHOW TABLES names none and means all
+            connection.register(name, _view(snapshot, name, splits))
         for setting, value in LOCKED.items():
             connection.execute(f"SET {setting} = {value}")
         with _deadline(connection, timeout):

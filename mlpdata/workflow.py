@@ -22,7 +22,8 @@ from mlpdata.curate.split import leaks, split
 from mlpdata.elements import SYMBOLS
 from mlpdata.errors import CheckFailed, NotFound
 from mlpdata.frames import I64
-from mlpdata.intake import IngestReport, sync
+from mlpdata.intake import sync
+from mlpdata.outcome import IngestReport
 from mlpdata.schema.noun import from_stored
 from mlpdata.schema.params import CheckParams, GateParams, MdParams, Params, SplitParams, TrainParams
 from mlpdata.schema.records import Split, View

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from mlpdata.cli.app import reported
-from mlpdata.cli.sources import summarise
+from mlpdata.cli.sources import concluded
 from mlpdata.project import load_params, write_json
 from mlpdata.workflow import make_dataset
 
@@ -13,8 +13,7 @@ def main() -> int:
     """Bring the store to exactly what the folder of raw outputs holds; a damaged file costs itself only."""
     dataset, report = make_dataset(load_params(Path("params.yaml")), Path("store"))
     write_json(Path("dataset.json"), dataset)
-    summarise(report)
-    return report.exit_code
+    return concluded(report)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from mlpdata.cli.output import counted, progress, say, say_json, warn
 from mlpdata.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from mlpdata.intake import IngestReport, Refused
+    from mlpdata.outcome import IngestReport, Refused
 
 SHOWN = 20
 """Lines of a list that are printed; --json has all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -10,6 +11,8 @@ from mlpdata.schema.calculation import Kind
 from mlpdata.schema.noun import Noun
 
 SIDECAR = "mlpdata.yaml"
+TAGS = "tags."
+"""Begins the name of a tag among what is declared."""
 
 
 class Sidecar(Noun):
@@ -33,7 +36,14 @@ class Sidecar(Noun):
         mine = {name: value for name, value in dict(self).items() if value is not None}
         return Sidecar(**{**dict(inherited), **mine, "tags": {**inherited.tags, **self.tags}})
 
+    @classmethod
+    def from_declared(cls, declared: Mapping[str, str]) -> Sidecar:
+        """The sidecar whose `declared` this is."""
+        plain = {name: value for name, value in declared.items() if not name.startswith(TAGS)}
+        tags = {name.removeprefix(TAGS): value for name, value in declared.items() if name.startswith(TAGS)}
+        return cls.model_validate({**plain, "tags": tags})
+
     def declared(self) -> dict[str, str]:
         """What is set, as text, for the calculation's record."""
         plain = {name: str(value) for name, value in dict(self).items() if value is not None and name != "tags"}
-        return {**plain, **{f"tags.{key}": value for key, value in sorted(self.tags.items())}}
+        return {**plain, **{f"{TAGS}{key}": value for key, value in sorted(self.tags.items())}}

@@ -31,7 +31,9 @@ def shown(store: Path) -> str | None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_killed_ingest_leaves_the_old_snapshot_or_the_new_and_a_retry_completes(raw: Path, tmp_path: Path, part: int) -> None:
+def test_a_killed_ingest_leaves_the_old_snapshot_or_the_new_and_a_retry_completes(
+    raw: Path, tmp_path: Path, part: int
+) -> None:
     def ingest() -> mlpdata.IngestReport:
         return mlpdata.ingest(raw, tmp_path / "store", license="CC0-1.0")
 

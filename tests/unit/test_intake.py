@@ -29,7 +29,8 @@ from mlpdata.errors import (
     StoreLocked,
     UsageError,
 )
-from mlpdata.intake import IngestReport, ingest, sync
+from mlpdata.intake import ingest, sync
+from mlpdata.outcome import IngestReport
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.testing.faults import failing_at, recorded
 
@@ -433,3 +434,12 @@ def test_a_report_is_json_without_loss() -> None:
     assert plain["refused"][0]["path"] == "raw/md/empty.xml"
     assert isinstance(report, IngestReport)
     assert len(plain["entered"]) == N_CALCULATIONS
+
+
+def test_an_attribute_that_is_said_later_does_not_drop_what_was_said_before(raw: Path) -> None:
+    file = raw / "md/vasprun.xml"
+    ingest(file, "store", license="CC0-1.0", tags={"a": "1"})
+    ingest(file, "store", citation="A. Author, 2026")
+    (calculation,) = Store("store").snapshot().calculations()
+    assert (calculation.license, calculation.citation) == ("CC0-1.0", "A. Author, 2026")
+    assert calculation.tags["a"] == "1"

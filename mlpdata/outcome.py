@@ -1,0 +1,75 @@
+"""Outcome: what entered a store, what did not and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A calculation that entered the store."""
+
+    path: str
+    calculation: str
+    n_configurations: int
+    status: str
+    reader: str
+    replaced: bool = False
+    """Whether it takes the place of an older reading of the same run."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file, or a part of one, that did not enter."""
+
+    path: str
+    line: int | None
+    code: str
+    reason: str
+    frames: int | None = None
+    """Configurations lost; None where that is not known."""
+
+
+@dataclass
+class IngestReport:
+    """What entered, what did not and why."""
+
+    snapshot: str | None = None
+    content: str | None = None
+    n_configurations: int = 0
+    """In the store, afterwards."""
+    entered: list[Entered] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    retracted: list[str] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    left_out: list[Refused] = field(default_factory=list)
+    """Configurations of files that otherwise entered."""
+    not_outputs: int = 0
+    """Files in folders that no reader knows."""
+    unknown_license: int = 0
+    """Entered calculations whose license nobody stated: they block publishing."""
+    seconds: float = 0.0
+    dry_run: bool = False
+
+    @property
+    def n_entered(self) -> int:
+        """Configurations that entered."""
+        return sum(one.n_configurations for one in self.entered)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where files were given and none gave anything."""
+        return 3 if self.damaged and not (self.n_entered or self.unchanged) else 0
+
+    @property
+    def damaged(self) -> list[Refused]:
+        """Files that could not be read to their end: refused, or cut off."""
+        cut = Refused("", None, "truncated", "expected a whole run, found one that was cut off.")
+        lost = {one.path: one for one in self.left_out}
+        truncated = [one.path for one in self.entered if one.status == "truncated"]
+        return [*self.refused, *(lost.get(path, replace(cut, path=path)) for path in truncated)]
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {**asdict(self), "n_entered": self.n_entered}
