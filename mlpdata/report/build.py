@@ -51,7 +51,6 @@ def build_report(snapshot: Snapshot, params: Params, project: Path) -> str:
     )
     divided = read_split(project / "splits" / "main.json")
     rows = configuration_rows(snapshot, divided)
-    energies, forces = parity_rows(predictions)
     runs = {run["label"]: trajectory.read(results / "md" / run["label"]) for run in md["runs"]}
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -79,17 +78,28 @@ def build_report(snapshot: Snapshot, params: Params, project: Path) -> str:
         targets=params.evaluate,
         dynamics=dict(zip(("columns", "rows"), dynamics_rows(md), strict=True)),
         software=software_rows(read_result(results / "environment.json", "record")),
-        charts={
-            "composition": charts.bars_by_kind(counted(rows)),
-            "energies": charts.distribution(labelled(rows), "energy_per_atom", "energy [eV/atom]"),
-            "forces": charts.distribution(labelled(rows), "max_force", "largest force [eV/angstrom]"),
-            "learning": charts.learning_curves(learning_rows(train["history"])),
-            "energy_parity": charts.parity(energies, "eV/atom"),
-            "force_parity": charts.parity(forces, "eV/angstrom"),
-            "md_energy": charts.traces(energy_traces(runs), "energy [meV/atom]"),
-            "md_temperature": charts.traces(series(runs, "temperature"), "temperature [K]"),
-        },
+        charts=drawn(rows, train["history"], predictions, runs),
     )
+
+
+def drawn(
+    rows: Sequence[Mapping[str, Any]],
+    history: Sequence[Mapping[str, Any]],
+    predictions: Mapping[str, Any],
+    runs: Mapping[str, trajectory.Trajectory],
+) -> dict[str, str]:
+    """Every chart as SVG."""
+    energies, forces = parity_rows(predictions)
+    return {
+        "composition": charts.bars_by_kind(counted(rows)),
+        "energies": charts.distribution(labelled(rows), "energy_per_atom", "energy [eV/atom]"),
+        "forces": charts.distribution(labelled(rows), "max_force", "largest force [eV/angstrom]"),
+        "learning": charts.learning_curves(learning_rows(history)),
+        "energy_parity": charts.parity(energies, "eV/atom"),
+        "force_parity": charts.parity(forces, "eV/angstrom"),
+        "md_energy": charts.traces(energy_traces(runs), "energy [meV/atom]"),
+        "md_temperature": charts.traces(series(runs, "temperature"), "temperature [K]"),
+    }
 
 
 def read_result(path: Path, verb: str) -> Any:

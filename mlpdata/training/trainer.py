@@ -6,8 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from mlpdata import durable
 from mlpdata.digest import finite_or_none
 from mlpdata.errors import CheckFailed, UsageError
 from mlpdata.loader.loader import Loader
+from mlpdata.loader.threads import torch_threads
 from mlpdata.schema.params import TrainParams
 from mlpdata.training import checkpoint
 from mlpdata.training.checkpoint import STATE, CheckpointRecord
@@ -91,7 +91,7 @@ def train(
     if not len(train_loader) or not len(valid_loader):
         raise UsageError("expected configurations to train on and to validate on, found none. Check the split.")
     durable.make_folder(out)
-    with _threads(params.threads):
+    with torch_threads(params.threads):
         run = _Run(train_loader, valid_loader, params, references, out, dict(provenance))
         if resume and (out / LAST).exists():
             run.restore()
@@ -103,16 +103,6 @@ def train(
         finally:
             run.save()
     return run.result()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def statistics(loader: Loader, references: Mapping[int, float]) -> Statistics:
