@@ -36,11 +36,12 @@ CURVATURE = 22.8  # energy of a random displacement, eV per atom and Angstrom^2 
 KB_EV = 8.617333e-5  # Boltzmann constant, eV/K
 TIME_STEP = 51.676717  # 2.5 fs in Rydberg atomic units: 8 steps are 20 fs
 
-# One set of k points for all bulk cells: the shifted 4x4x4 mesh of the primitive cell, folded into the
-# 8-atom cubic cell (an explicit list) and into its 2x2x2 supercell. Both give the same energy per atom.
-K_CUBIC = "crystal\n8\n" + "".join(f"{a} {b} {c} 1\n" for a, b, c in product((0.125, 0.625), repeat=3))
-K_SUPERCELL = "automatic\n2 2 2 1 1 1\n"
-K_SLAB = {"100": "8 8", "111": "6 6", "110": "8 6"}  # bare surfaces are metallic: denser meshes
+# One set of k points for all bulk cells: (+-1/4, +-1/4, +-1/4) 2 pi / a, which are the two special points of Chadi
+# and Cohen, Phys. Rev. B 8, 5747 (1973), folded into each cell. It has the full symmetry of the crystal, without
+# which a cell strained to and fro would differ. Surfaces are metallic and need denser meshes.
+K_CUBIC = "automatic\n2 2 2 1 1 1\n"
+K_SUPERCELL = "crystal\n4\n0.5 0.5 0.5 1\n0.5 0 0 1\n0 0.5 0 1\n0 0 0.5 1\n"
+K_SLAB = {"100": "8 8 1 1 1 0", "111": "6 6 1 0 0 0", "110": "8 6 1 1 1 0"}  # shifted, a hexagonal one is skew
 TEMPERATURES = (300, 600, 900)  # kelvin
 PRIMITIVE = bulk("Si", "diamond", a=A0)
 CUBIC = bulk("Si", "diamond", a=A0, cubic=True)  # 8 atoms
@@ -134,7 +135,7 @@ def aimd() -> Iterator[Job]:
         velocity -= velocity.mean(axis=0)
         velocity *= np.sqrt(3 * (len(atoms) - 1) * KB_RY * kelvin / (MASS_RY * (velocity**2).sum()))
         card = "\n".join("Si " + " ".join(f"{x:.10f}" for x in row) for row in velocity)
-        text = pw_input(atoms, K_CUBIC, "md", control=f"nstep = 52, dt = {TIME_STEP}", ions=ions)
+        text = pw_input(atoms, K_CUBIC, "md", control=f"nstep = 44, dt = {TIME_STEP}", ions=ions)
         text = text.replace("K_POINTS", f"ATOMIC_VELOCITIES\n{card}\nK_POINTS")
         yield Job(f"aimd/{kelvin}K/run{run}", text)
 
@@ -183,15 +184,15 @@ def reaction_path() -> Iterator[Job]:
 
 
 def random() -> Iterator[Job]:
-    """Strongly displaced and strained cells; pairs closer than 1.8 Angstrom are drawn again."""
-    for i, sigma in enumerate(np.linspace(0.05, 0.16, 100)):
+    """Strongly displaced and strained cells; pairs closer than 2.0 Angstrom are drawn again."""
+    for i, sigma in enumerate(np.linspace(0.04, 0.13, 80)):
         rng = rng_of("random", i)
         volume = rng.uniform(-0.05, 0.05)
         strain = random_strain(rng, 0.03)
         strain += np.eye(3) * (np.cbrt(1 + volume) - 1 - np.trace(strain) / 3)
         perfect = strained(CUBIC, strain)
         atoms = rattled(perfect, rng, sigma)
-        while atoms.get_all_distances(mic=True)[np.triu_indices(8, 1)].min() < 1.8:
+        while atoms.get_all_distances(mic=True)[np.triu_indices(8, 1)].min() < 2.0:
             atoms = rattled(perfect, rng, sigma)
         yield Job(f"random/rattle{i:02d}", pw_input(atoms, K_CUBIC))
 
@@ -221,12 +222,11 @@ def defect() -> Iterator[Job]:
         atoms = rattled(atoms, rng, rng.uniform(0.03, 0.12) if i else 0.02)
         text = pw_input(atoms, K_SUPERCELL, "relax", control=f"nstep = {3 if i else 10}")
         yield Job(f"defect/vacancy{i:02d}", text)
-    for i, facet in enumerate(["100", "111", "110"] * 4):
+    for i, facet in enumerate(["100", "111", "110"] * 8):
         rng = rng_of("defect", 100 + i)
         in_plane = random_strain(rng, 0.02) * np.outer([1, 1, 0], [1, 1, 0])
         atoms = rattled(strained(slab(facet), in_plane), rng, rng.uniform(0.02, 0.10))
-        kpoints = f"automatic\n{K_SLAB[facet]} 1 1 1 0\n"
-        yield Job(f"defect/surface{facet}_{i:02d}", pw_input(atoms, kpoints))
+        yield Job(f"defect/surface{facet}_{i:02d}", pw_input(atoms, f"automatic\n{K_SLAB[facet]}\n"))
 
 
 def isolated_atom() -> Iterator[Job]:
