@@ -126,7 +126,9 @@ def load(path: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) ->
     try:
         potential.load_state_dict(weights)
     except RuntimeError as error:
-        raise CorruptError("expected weights that fit this version of the model, found others. Train it again.", path=path) from error
+        raise CorruptError(
+            "expected weights that fit this version of the model, found others. Train it again.", path=path
+        ) from error
     return potential.to(device=device, dtype=dtype).eval()
 
 
