@@ -19,7 +19,6 @@ from mlpdata.curate.freeze import OpenView, freeze, open_view, refuse_unstable
 from mlpdata.curate.record import environment, records
 from mlpdata.curate.references import fit_references
 from mlpdata.curate.split import leaks, split
-from mlpdata.elements import SYMBOLS
 from mlpdata.errors import CheckFailed, NotFound
 from mlpdata.frames import I64
 from mlpdata.intake import sync
@@ -325,7 +324,7 @@ ERROR_COLUMNS = ("kind", "configurations", "energy MAE [meV/atom]", "RMSE", "R2"
 
 def error_rows(metrics: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """The table of errors: a row for all, a row a kind, and for the forces a row an element."""
-    of_elements = {SYMBOLS[int(number)]: {"forces": errors} for number, errors in metrics["elements"].items()}
+    of_elements = {symbol: {"forces": errors} for symbol, errors in metrics["elements"].items()}
     rows = []
     for name, errors in {"all": metrics["all"], **metrics["kinds"], **of_elements}.items():
         asked = [("energy", key) for key in _ASKED] + [("forces", key) for key in _ASKED] + [("stress", "mae")]
