@@ -19,7 +19,7 @@ FLOORS = (
     {"loader"},
     {"training"},
     {"dynamics", "evaluate"},
-    {"api", "project", "workflow", "report", "cli", "testing", "__init__"},
+    {"api", "project", "workflow", "summary", "report", "cli", "testing", "__init__"},
 )
 """From the ground up. Names are those of modules or packages directly below mlpdata/."""
 

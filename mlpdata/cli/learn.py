@@ -144,7 +144,8 @@ def evaluate(
 ) -> int:
     """Measure the errors of a model on a part of a view against the targets."""
     from mlpdata.project import load_params
-    from mlpdata.workflow import error_rows, evaluate_checkpoint
+    from mlpdata.summary import error_rows
+    from mlpdata.workflow import evaluate_checkpoint
 
     metrics, _ = evaluate_checkpoint(model, view, load_params(params).evaluate, part)
     if json:
@@ -170,7 +171,8 @@ def md(
     """Run molecular dynamics with a model and measure drift and stability."""
     from mlpdata.api import Store
     from mlpdata.project import load_params
-    from mlpdata.workflow import dynamics_rows, run_dynamics
+    from mlpdata.summary import dynamics_rows
+    from mlpdata.workflow import run_dynamics
 
     chosen = on_device(load_params(params).md, device)
     with progress("dynamics") as advance:

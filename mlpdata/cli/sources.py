@@ -22,7 +22,7 @@ SHOWN = 20
 
 @app.command()
 def ingest(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders or patterns such as 'runs/*/OUTCAR'.")],
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or patterns such as 'runs/*/vasprun.xml'.")],
     store: StoreOption = STORE,
     license: Annotated[str | None, typer.Option(help="SPDX expression, such as CC-BY-4.0.")] = None,
     citation: Annotated[str | None, typer.Option(help="How to cite the data.")] = None,

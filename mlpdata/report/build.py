@@ -19,7 +19,8 @@ from mlpdata.errors import NotFound
 from mlpdata.report import charts
 from mlpdata.schema.params import Params
 from mlpdata.schema.records import Split
-from mlpdata.workflow import dynamics_rows, error_rows, read_split
+from mlpdata.summary import dynamics_rows, error_rows
+from mlpdata.workflow import read_split
 
 MEV = 1e3
 SERIES = 400

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from mlpdata.digest import sha256_json
 from mlpdata.schema.method import Method
@@ -23,8 +21,6 @@ Kind = Literal[
 """Kinds of configuration, by what they are there for."""
 EnergyKind = Literal["free", "total", "enthalpy", "unknown"]
 """free: force-consistent with smearing (F = E - TS); total: no smearing, the same thing."""
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Source(Noun):

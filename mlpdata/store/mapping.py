@@ -166,15 +166,6 @@ class Mapped:
         column.blocks.check(np.array([first * record.row_bytes]), np.array([(first + record.rows) * record.row_bytes]))
         return column.pages.slice(first, first + record.rows)
 
-    def verify_all(self) -> None:
-        """Check every block of every array.
-
-        Raises:
-            CorruptError: names the file and the block.
-        """
-        for column in self._arrays.values():
-            column.blocks.check_all()
-
     def close(self) -> None:
         """Release the mappings; arrays that were gathered stay valid."""
         self._arrays = {}
