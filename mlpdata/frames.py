@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from mlpdata.digest import geometry_ids, row_ids
 from mlpdata.errors import InputError, UsageError
 from mlpdata.schema.arrays import exact
-from mlpdata.schema.properties import ATOM, PROPERTIES, REQUIRED
+from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR, PROPERTIES, REQUIRED
 from mlpdata.units import F64, Conversion, Quantity, as_pint, to_canonical
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Frames:
             array = exact(value, row.dtype)
         except (TypeError, ValueError) as error:
             raise InputError(f"expected {name} as {row.dtype}, found something else: {error}.") from error
-        length = int(self.atom_start[-1]) if row.level == ATOM else len(self)
+        length = self.rows(row.level)
         if array.shape != (length, *row.shape):
             raise InputError(f"expected {name} of shape {(length, *row.shape)}, found {array.shape}.")
         if array.dtype.kind == "f":
@@ -65,6 +65,10 @@ class Frames:
 
     def __len__(self) -> int:
         return len(self.n_atoms)
+
+    def rows(self, level: str) -> int:
+        """Rows of an array of this level: atoms, pairs of atoms, or configurations."""
+        return {ATOM: int(self.atom_start[-1]), PAIR: int(self.n_atoms @ self.n_atoms), CONFIGURATION: len(self)}[level]
 
     def __repr__(self) -> str:
         lines = [f"Frames: {len(self)} configurations, {int(self.atom_start[-1])} atoms"]
@@ -91,7 +95,7 @@ class Frames:
         if name not in PROPERTIES:
             raise UsageError(f"expected one of {', '.join(PROPERTIES)}, found {name!r}.")
         row = PROPERTIES[name]
-        return row.blank(int(self.atom_start[-1]) if row.level == ATOM else len(self))
+        return row.blank(self.rows(row.level))
 
     @property
     def atomic_numbers(self) -> NDArray[np.uint8]:
@@ -156,10 +160,12 @@ class Frames:
         """The configurations at `which` (indices or a mask), in that order."""
         chosen = np.asarray(which)
         index = np.arange(len(self))[chosen if chosen.size else chosen.astype(np.int64)]
-        atoms = ragged_index(self.atom_start[index], self.n_atoms[index])
+        rows = {CONFIGURATION: index, ATOM: ragged_index(self.atom_start[index], self.n_atoms[index])}
+        if any(PROPERTIES[name].level == PAIR for name in self._arrays):
+            squares = self.n_atoms**2
+            rows[PAIR] = ragged_index((squares.cumsum() - squares)[index], squares[index])
         return Frames(
-            self.n_atoms[index],
-            {name: array[atoms if PROPERTIES[name].level == ATOM else index] for name, array in self._arrays.items()},
+            self.n_atoms[index], {name: array[rows[PROPERTIES[name].level]] for name, array in self._arrays.items()}
         )
 
     def with_arrays(self, **arrays: ArrayLike) -> Frames:

@@ -13,8 +13,9 @@ from mlpdata.discover import files_below
 from mlpdata.elements import SYMBOLS, hill
 from mlpdata.errors import MlpdataError, NotRecognised, UsageError
 from mlpdata.frames import Frames
-from mlpdata.readers.registry import Ending, Header, open_run, recognise_file
-from mlpdata.schema.properties import NO, PROPERTIES
+from mlpdata.readers.registry import Ending, Header, Undeclared, open_run, recognise_file
+from mlpdata.schema.properties import CONFIGURATION, NO, PROPERTIES
+from mlpdata.schema.sidecar import Declared
 
 
 def outputs_below(paths: Sequence[Path]) -> Iterator[Path]:
@@ -37,15 +38,15 @@ def outputs_below(paths: Sequence[Path]) -> Iterator[Path]:
             yield file
 
 
-def inspect_file(path: Path) -> dict[str, Any]:
+def inspect_file(path: Path, declared: Declared | None = None) -> dict[str, Any]:
     """What `path` holds: method, counts, the first and the last frame. A file that cannot be read gives `error`.
 
-    `first` and `last` are of the frames with forces, of all labelled frames where none has forces. Units: eV,
-    angstrom, eV/angstrom, eV/angstrom^3; stress is positive in tension.
+    `first` and `last` are of the frames with forces, of all labelled frames where none has forces. `units` says in
+    which units the numbers are; null where the file states none and nobody declared any. Stress is positive in tension.
     """
     seen = _Seen()
     try:
-        with open_run(path) as opened:
+        with open_run(path, declared=declared) as opened:
             seen.reader = opened.reader.name
             for item in opened.items():
                 seen.take(item)
@@ -65,13 +66,19 @@ class _Seen:
         self.forced: list[dict[str, Any]] = []
         self.labelled: list[dict[str, Any]] = []
         self.formula: str | None = None
+        self.undeclared = False
+        self.keys: dict[str, str] = {}
 
-    def take(self, item: Header | Frames | Ending) -> None:
+    def take(self, item: Header | Frames | Undeclared | Ending) -> None:
         """Note one item of a file."""
         if isinstance(item, Header):
             self.headers.append(item)
         elif isinstance(item, Ending):
             self.endings.append(item)
+        elif isinstance(item, Undeclared):
+            self.undeclared = True
+            self.keys.update(item.keys)
+            self._take_frames(Frames(item.n_atoms, item.arrays))
         else:
             self._take_frames(item)
 
@@ -105,6 +112,8 @@ class _Seen:
             "n_with_forces": self.n_with_forces,
             "n_unconverged": self.n_unconverged,
             "formula": self.formula,
+            "units": {name: self._unit(name) for name in last if name in PROPERTIES and last[name] is not None},
+            "keys": self.keys,
             "charge": last.get("charge"),
             "multiplicity": last.get("multiplicity"),
             "run_kind": header.run_kind if header else None,
@@ -119,6 +128,9 @@ class _Seen:
             "last": ends[-1] if ends else None,
         }
 
+    def _unit(self, name: str) -> str | None:
+        return None if self.undeclared and PROPERTIES[name].dimension else PROPERTIES[name].unit
+
 
 def _worst(statuses: Sequence[str]) -> str | None:
     return next((status for status in ("failed", "truncated", "complete") if status in statuses), None)
@@ -130,7 +142,7 @@ def frame_json(frames: Frames, index: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, row in PROPERTIES.items():
         array = one.get(name)
-        value = array if row.level == "atom" else array[0]
+        value = array[0] if row.level == CONFIGURATION else array
         absent = (
             np.isnan(value).any()
             if array.dtype.kind == "f"

@@ -9,8 +9,9 @@ import numpy as np
 
 from mlpdata.checks.gates import run_gates
 from mlpdata.discover import Output
+from mlpdata.errors import UnitError
 from mlpdata.frames import Frames
-from mlpdata.readers.registry import Ending, Header, Opened, open_run
+from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run
 from mlpdata.schema.calculation import Calculation, ForcesAre, Kind, LeftOut, Source
 from mlpdata.schema.params import CheckParams
 from mlpdata.schema.sidecar import Sidecar
@@ -26,13 +27,15 @@ def read_output(output: Output) -> Iterator[Event]:
     Raises:
         InputError: nothing could be read.
     """
-    with open_run(output.path) as opened:
+    with open_run(output.path, declared=output.sidecar.of_numbers) as opened:
         run: _Run | None = None
         number = 0
         for item in opened.items():
             if isinstance(item, Header):
                 number += 1
                 run = _Run(item, opened, output, number)
+            elif isinstance(item, Undeclared):
+                raise _without_units(item)
             elif run is not None and isinstance(item, Frames):
                 if len(kept := run.passed(item)):
                     yield kept
@@ -41,18 +44,32 @@ def read_output(output: Output) -> Iterator[Event]:
                 run = None
 
 
+def _without_units(found: Undeclared) -> UnitError:
+    """What to say of numbers without units, and of the names that the file gives them."""
+    labels = ", ".join(f"{name} as {key!r}" for name, key in found.keys.items()) or "no labels"
+    return UnitError(
+        f"expected numbers with units, found a file that states none ({labels}). "
+        "Say what they are: --units energy=eV,length=angstrom, or units: in mlpdata.yaml beside the file."
+    )
+
+
 class _Run:
     """One run while it is read."""
 
     def __init__(self, header: Header, opened: Opened, output: Output, number: int) -> None:
         self.header, self.output = header, output
         self.name = output.name if number == 1 else f"{output.name}#{number}"
-        self.source = Source(
-            path=output.name,
-            sha256=opened.input.sha256,
-            bytes=opened.input.stored_bytes,
-            reader=opened.reader.name,
-            reader_version=opened.reader.version,
+        self.sources = tuple(
+            Source(
+                path=str(PurePosixPath(output.name).parent / file.path.name)
+                if file is not opened.input
+                else output.name,
+                sha256=file.sha256,
+                bytes=file.stored_bytes,
+                reader=opened.reader.name,
+                reader_version=opened.reader.version,
+            )
+            for file in (opened.input, *opened.input.companions)
         )
         self.left_out: list[LeftOut] = []
         self.marks: dict[str, int] = {}
@@ -85,7 +102,7 @@ class _Run:
         calculation = Calculation(
             path=self.name,
             identity=self.header.identity,
-            sources=(self.source,),
+            sources=self.sources,
             method=self.header.method,
             status=ending.status,
             status_reason=ending.reason,

@@ -17,6 +17,7 @@ import zstandard
 
 from mlpdata.digest import sha256_file
 from mlpdata.errors import InputError, LimitExceeded
+from mlpdata.schema.sidecar import Declared
 
 Buffer = bytes | mmap.mmap
 PIECE = 1 << 20
@@ -63,6 +64,10 @@ class Input:
     cut: bool = False
     """Whether a compressed stream ended early; what came out is in `data`."""
     limits: Limits = LIMITS
+    companions: tuple[Input, ...] = ()
+    """Files beside it that hold a part of the same run, as its reader names them."""
+    declared: Declared | None = None
+    """What the user says of numbers whose file states no units."""
     _line: tuple[int, int] = field(default=(0, 1), repr=False)
 
     @property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,6 +18,7 @@ from mlpdata.frames import Frames, from_printed
 from mlpdata.readers.archive import LIMITS, Input, Limits, open_head, open_input
 from mlpdata.schema.calculation import EnergyKind, ForcesAre, LeftOut, RunKind, Status
 from mlpdata.schema.method import Method
+from mlpdata.schema.sidecar import Declared
 from mlpdata.units import Conversion, Quantity
 
 
@@ -44,6 +45,16 @@ class Printed(NamedTuple):
     NaN is absent; a printed NaN must have been refused by `text.numbers`."""
 
 
+class Undeclared(NamedTuple):
+    """A block of frames of a file that states no units and of which nobody said any: to be shown, never stored."""
+
+    n_atoms: ArrayLike
+    arrays: Mapping[str, ArrayLike]
+    """The numbers as printed, by name of the registry of properties."""
+    keys: Mapping[str, str]
+    """Names that the file uses, by property."""
+
+
 class Ending(NamedTuple):
     """What is known of a run after its last frame."""
 
@@ -67,8 +78,16 @@ class Reader(NamedTuple):
     """File names, compression suffix removed; asked only where content does not decide."""
     magic: Callable[[bytes], bool]
     """Whether the first 64 KiB are of this format."""
-    read: Callable[[Input], Iterator[Header | Printed | Ending]]
+    read: Callable[[Input], Iterator[Header | Printed | Undeclared | Ending]]
     """One or more runs, each a Header, Printed blocks, an Ending."""
+    run_of: Callable[[str, bytes], str | None] = lambda _name, _head: None
+    """From a file's name (compression suffix removed) and first 64 KiB: what it shares with the other files of the
+    same run in the same folder, those of the other readers of this code. None: it stands for itself."""
+    precedence: int = 0
+    """Of several files of one run the one with the lowest gives the frames: it prints most digits."""
+    companions: Callable[[Input], Sequence[Path]] = lambda _source: ()
+    """Existing files beside a source that hold a part of its run and are no outputs of their own. May look at `path`
+    and `head` only."""
 
 
 @dataclass
@@ -78,7 +97,7 @@ class Opened:
     input: Input
     reader: Reader
 
-    def items(self) -> Iterator[Header | Frames | Ending]:
+    def items(self) -> Iterator[Header | Frames | Undeclared | Ending]:
         """One or more runs: Header, blocks of Frames in canonical units, Ending with the ledger.
 
         Raises:
@@ -125,9 +144,7 @@ def recognise(source: Input) -> Reader:
     for reader in readers():
         if reader.magic(head):
             return reader
-    name = source.path.name
-    for suffix in (".gz", ".bz2", ".xz", ".zst"):
-        name = name.removesuffix(suffix)
+    name = plain_name(source.path)
     for reader in readers():
         if any(fnmatch.fnmatch(name, pattern) for pattern in reader.patterns):
             return reader
@@ -135,15 +152,32 @@ def recognise(source: Input) -> Reader:
     raise NotRecognised(f"expected an output of a known code ({known}), found something else.", path=source.path)
 
 
+def plain_name(path: Path) -> str:
+    """The name of a file without the suffixes of compressions."""
+    name = path.name
+    for suffix in (".gz", ".bz2", ".xz", ".zst"):
+        name = name.removesuffix(suffix)
+    return name
+
+
 @contextmanager
-def open_run(path: Path, limits: Limits = LIMITS) -> Iterator[Opened]:
-    """Open and recognise a file, then `for item in opened.items(): ...`.
+def open_run(path: Path, limits: Limits = LIMITS, declared: Declared | None = None) -> Iterator[Opened]:
+    """Open and recognise a file and its companions, then `for item in opened.items(): ...`.
+
+    Args:
+        path: the file.
+        limits: bounds of size.
+        declared: what is said of numbers whose file states no units.
 
     Raises:
         InputError: it cannot be opened, or no reader knows it.
     """
-    with open_input(path, limits) as source:
-        yield Opened(source, recognise(source))
+    with ExitStack() as stack:
+        source = stack.enter_context(open_input(path, limits))
+        reader = recognise(source)
+        source.declared = declared
+        source.companions = tuple(stack.enter_context(open_input(one, limits)) for one in reader.companions(source))
+        yield Opened(source, reader)
 
 
 def recognise_file(path: Path) -> Reader:

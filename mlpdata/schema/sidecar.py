@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mlpdata.schema.calculation import Kind
+from mlpdata.digest import canonical_json
+from mlpdata.schema.calculation import EnergyKind, Kind
+from mlpdata.schema.method import Method
 from mlpdata.schema.noun import Noun
 
 SIDECAR = "mlpdata.yaml"
-TAGS = "tags."
-"""Begins the name of a tag among what is declared."""
+MAPPINGS = ("units", "names", "tags")
+"""Fields of names and values, joined with those inherited; among what is declared `tags.name`."""
+
+
+class Declared(Noun):
+    """What the user says of numbers whose file states neither units nor meaning: extxyz, ASE databases."""
+
+    units: dict[str, str] = {}
+    """By dimension: {"energy": "eV", "length": "angstrom", "stress": "kbar"}. Force is energy/length unless said."""
+    names: dict[str, str] = {}
+    """By property of the registry, or `virial`: the name that the file uses, {"energy": "REF_energy"}."""
+    energy_kind: EnergyKind | None = None
+    """What the energies are; unknown where nothing is said."""
+    stress_sign: Literal["tension", "compression"] = "tension"
+    """What a positive stress means."""
+    method: Method | None = None
+    """Level of theory, for files that state none."""
 
 
 class Sidecar(Noun):
@@ -30,20 +48,51 @@ class Sidecar(Noun):
     """`file` (each run by itself), `folder` (all runs of one folder belong together), or a name."""
     tags: dict[str, str] = {}
     """Free marks, joined with those inherited."""
+    units: dict[str, str] = {}
+    """Units of numbers whose file states none, by dimension."""
+    names: dict[str, str] = {}
+    """Names that such files use, by property."""
+    energy_kind: EnergyKind | None = None
+    """What the energies of such files are."""
+    stress_sign: Literal["tension", "compression"] | None = None
+    """What a positive stress means in such files; tension where nothing is said."""
+    method: Method | None = None
+    """Level of theory of files that state none."""
 
     def over(self, inherited: Sidecar) -> Sidecar:
         """This sidecar on top of what it inherits."""
         mine = {name: value for name, value in dict(self).items() if value is not None}
-        return Sidecar(**{**dict(inherited), **mine, "tags": {**inherited.tags, **self.tags}})
+        joined = {name: {**getattr(inherited, name), **getattr(self, name)} for name in MAPPINGS}
+        return Sidecar(**{**dict(inherited), **mine, **joined})
+
+    @property
+    def of_numbers(self) -> Declared | None:
+        """What is said of numbers without units; None where no unit is named."""
+        if not self.units:
+            return None
+        said = {name: value for name in Declared.model_fields if (value := getattr(self, name)) is not None}
+        return Declared(**said)
 
     @classmethod
     def from_declared(cls, declared: Mapping[str, str]) -> Sidecar:
         """The sidecar whose `declared` this is."""
-        plain = {name: value for name, value in declared.items() if not name.startswith(TAGS)}
-        tags = {name.removeprefix(TAGS): value for name, value in declared.items() if name.startswith(TAGS)}
-        return cls.model_validate({**plain, "tags": tags})
+        fields: dict[str, Any] = {name: {} for name in MAPPINGS}
+        for name, value in declared.items():
+            field, _, key = name.partition(".")
+            if key:
+                fields[field][key] = value
+            else:
+                fields[field] = json.loads(value) if field == "method" else value
+        return cls.model_validate(fields)
 
     def declared(self) -> dict[str, str]:
         """What is set, as text, for the calculation's record."""
-        plain = {name: str(value) for name, value in dict(self).items() if value is not None and name != "tags"}
-        return {**plain, **{f"{TAGS}{key}": value for key, value in sorted(self.tags.items())}}
+        plain = {
+            name: str(value)
+            for name, value in dict(self).items()
+            if value is not None and name not in (*MAPPINGS, "method")
+        }
+        if self.method is not None:
+            plain["method"] = canonical_json(self.method.as_json()).decode()
+        joined = {f"{name}.{key}": value for name in MAPPINGS for key, value in sorted(getattr(self, name).items())}
+        return {**plain, **joined}

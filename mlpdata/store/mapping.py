@@ -50,7 +50,7 @@ class Mapped:
         self._arrays = {name: self._open(name, kind) for name in (*COUNTS, *self.names)}
         self._bit = {name: 1 << index for index, name in enumerate(self.names)}
         self._read_counts()
-        self._flags = np.zeros(self.n_configurations, np.uint32)
+        self._flags = np.zeros(self.n_configurations, np.uint64)
         self._whole = 0
 
     def _open(self, name: str, kind: type[Pages | Pieces]) -> _Column:
@@ -200,12 +200,12 @@ class Mapped:
         first, new = self._start.take(rows), self._place.take(rows)
         for name in self._bit.keys() & set(names):
             bit = self._bit[name]
-            fresh = (flags & np.uint32(bit)) == 0
+            fresh = (flags & np.uint64(bit)) == 0
             column = self._arrays[name]
             start = (first if column.per_atom else new)[fresh]
             stop = start + (self.n_atoms.take(rows)[fresh] if column.per_atom else 1)
             column.blocks.check(start * column.pages.row_bytes, stop * column.pages.row_bytes)
-            self._flags[rows[fresh]] |= np.uint32(bit)
+            self._flags[rows[fresh]] |= np.uint64(bit)
             if column.blocks.n_unread == 0:
                 self._whole |= bit
 
