@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from mlpdata.checks.licenses import normalise
 from mlpdata.digest import sha256_file
@@ -29,8 +29,21 @@ class Output:
     """What is said of it."""
     sha256: str = ""
     """Of the stored bytes."""
+    run: str = ""
+    """What it shares with other files of its run; empty where it stands for itself."""
+    precedence: int = 0
+    """Of several files of one run the lowest gives the configurations."""
+    others: tuple[Output, ...] = ()
+    """Further files of the same run, the more precise first."""
+    companions: tuple[Path, ...] = ()
+    """Files that hold a part of the run and are no outputs of their own."""
     error: MlpdataError | None = None
     """Why it cannot be read, where that is already known."""
+
+    @property
+    def files(self) -> tuple[Output, ...]:
+        """This file and the further ones of its run."""
+        return (self, *self.others)
 
 
 @dataclass
@@ -81,8 +94,22 @@ def find_outputs(paths: Sequence[Path], root: Path, said: Sidecar, default: Side
                 found.not_outputs += 1
             else:
                 found.outputs.append(output)
-    found.outputs.sort(key=lambda output: output.name)
+    found.outputs = _by_run(found.outputs)
     return found
+
+
+def _by_run(outputs: Sequence[Output]) -> list[Output]:
+    """The outputs sorted by name, those of one run joined behind the most precise one, companions taken out."""
+    companions = {os.path.realpath(path) for output in outputs for path in output.companions}
+    runs: dict[str, list[Output]] = {}
+    for output in sorted(outputs, key=lambda output: output.name):
+        if os.path.realpath(output.path) not in companions:
+            runs.setdefault(output.run or f"file {output.name}", []).append(output)
+    joined = []
+    for files in runs.values():
+        first, *others = sorted(files, key=lambda output: (output.precedence, output.name))
+        joined.append(replace(first, others=tuple(others)))
+    return sorted(joined, key=lambda output: output.name)
 
 
 def _recognised(file: Path, name: str, sidecar: Sidecar, named: bool) -> Output | None:
@@ -91,8 +118,10 @@ def _recognised(file: Path, name: str, sidecar: Sidecar, named: bool) -> Output 
         shown = os.fsencode(name).decode("utf-8", "backslashreplace")
         return Output(file, shown, sidecar, error=InputError("expected a name in UTF-8, found other bytes. Rename it."))
     try:
-        recognise_file(file)
-        return Output(file, name, sidecar, sha256_file(file))
+        known = recognise_file(file)
+        run = "" if known.run is None else f"{PurePosixPath(name).parent}/{known.run}"
+        precedence, companions = known.reader.precedence, known.companions
+        return Output(file, name, sidecar, sha256_file(file), run, precedence, companions=companions)
     except NotRecognised as error:
         return Output(file, name, sidecar, error=error) if named else None
     except InputError as error:

@@ -2,46 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
 
+from mlpdata import joining
 from mlpdata.checks.gates import run_gates
 from mlpdata.discover import Output
-from mlpdata.errors import UnitError
+from mlpdata.errors import InputError, UnitError
 from mlpdata.frames import Frames
+from mlpdata.joining import Beside
 from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run
-from mlpdata.schema.calculation import Calculation, ForcesAre, Kind, LeftOut, Source
+from mlpdata.schema.calculation import Calculation, ForcesAre, Kind, LeftOut, Source, Status
 from mlpdata.schema.params import CheckParams
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.units import CONSTANTS
+
+logger = logging.getLogger(__name__)
 
 Event = Frames | Calculation
 """Frames of a run in order, then its Calculation, which closes it."""
 
 
 def read_output(output: Output) -> Iterator[Event]:
-    """The runs of one file, gates applied: what must be rejected is left out with its line and reason.
+    """The runs of an output, gates applied: what must be rejected is left out with its line and reason.
+
+    Further files of the same run add what they print beyond the first one; a file that turns out to be of another run
+    gives a calculation of its own.
 
     Raises:
         InputError: nothing could be read.
     """
+    beside, unread = _read_beside(output.others)
+    try:
+        yield from _read(output, beside, unread)
+    except InputError as error:
+        if beside and not any(one.n_agreeing for _, runs in beside for one in runs):
+            logger.warning("%s", error)  # nothing of it was given out: the next file of the run takes its place
+            (first, _), *others = beside
+            yield from read_output(replace(first, others=tuple(other for other, _ in others)))
+            return
+        raise
+    for other, runs in beside:
+        if not all(one.agrees for one in runs):
+            yield from read_output(replace(other, others=(), run=""))
+
+
+_Besides = list[tuple[Output, list[Beside]]]
+
+
+def _read_beside(others: Iterable[Output]) -> tuple[_Besides, list[str]]:
+    """The runs of further files, whole, and a sentence for each that cannot be read."""
+    beside: _Besides = []
+    unread: list[str] = []
+    for other in others:
+        try:
+            with open_run(other.path, declared=other.sidecar.of_numbers) as opened:
+                items = [item for item in opened.items() if not isinstance(item, Undeclared)]
+                beside.append((other, joining.beside(_sources(other, opened), items)))
+        except InputError as error:
+            unread.append(f"{other.path.name}, of the same run, could not be read: {error.message}")
+    return beside, unread
+
+
+def _read(output: Output, beside: _Besides, unread: Sequence[str]) -> Iterator[Event]:
+    """The runs of the first file, each joined with its counterpart in the other files."""
     with open_run(output.path, declared=output.sidecar.of_numbers) as opened:
         run: _Run | None = None
         number = 0
         for item in opened.items():
             if isinstance(item, Header):
                 number += 1
-                run = _Run(item, opened, output, number)
+                partners = [runs[number - 1] for _, runs in beside if len(runs) >= number]
+                run = _Run(item, opened, output, number, partners)
             elif isinstance(item, Undeclared):
                 raise _without_units(item)
             elif run is not None and isinstance(item, Frames):
-                if len(kept := run.passed(item)):
-                    yield kept
+                yield from run.passed(run.joined(item))
             elif run is not None and isinstance(item, Ending):
-                yield run.closed(item)
+                for rest in run.rests():
+                    yield from run.passed(rest)
+                yield run.closed(item, unread)
                 run = None
+
+
+def _sources(output: Output, opened: Opened) -> tuple[Source, ...]:
+    """A file and its companions as they were read."""
+    folder = PurePosixPath(output.name).parent
+    return tuple(
+        Source(
+            path=output.name if file is opened.input else str(folder / file.path.name),
+            sha256=file.sha256,
+            bytes=file.stored_bytes,
+            reader=opened.reader.name,
+            reader_version=opened.reader.version,
+            role="output" if file is opened.input else "companion",
+        )
+        for file in (opened.input, *opened.input.companions)
+    )
 
 
 def _without_units(found: Undeclared) -> UnitError:
@@ -56,27 +118,38 @@ def _without_units(found: Undeclared) -> UnitError:
 class _Run:
     """One run while it is read."""
 
-    def __init__(self, header: Header, opened: Opened, output: Output, number: int) -> None:
-        self.header, self.output = header, output
+    def __init__(self, header: Header, opened: Opened, output: Output, number: int, partners: Sequence[Beside]) -> None:
+        self.header, self.output, self.partners = header, output, partners
         self.name = output.name if number == 1 else f"{output.name}#{number}"
-        self.sources = tuple(
-            Source(
-                path=str(PurePosixPath(output.name).parent / file.path.name)
-                if file is not opened.input
-                else output.name,
-                sha256=file.sha256,
-                bytes=file.stored_bytes,
-                reader=opened.reader.name,
-                reader_version=opened.reader.version,
-            )
-            for file in (opened.input, *opened.input.companions)
-        )
+        self.run = output.run if number == 1 or not output.run else f"{output.run}#{number}"
+        self.sources = _sources(output, opened)
         self.left_out: list[LeftOut] = []
         self.marks: dict[str, int] = {}
         self.forces_seen = False
+        self.notes: list[str] = []
         self.shape: tuple[int, bool] | None = None
 
-    def passed(self, frames: Frames) -> Frames:
+    def joined(self, frames: Frames) -> Frames:
+        """Configurations of the first file with what the others print beyond it."""
+        for partner in self.partners:
+            frames = partner.add_to(frames)
+        return frames
+
+    def rests(self) -> Iterator[Frames]:
+        """Configurations that only a further file of the run has."""
+        place = len(self.sources)
+        for partner in self._agreeing():
+            rest = partner.rest(place)
+            place += len(partner.sources)
+            if rest is not None:
+                lines = f"{len(rest)} configurations come from {PurePosixPath(partner.sources[0].path).name}"
+                self.notes.append(f"{lines}: {PurePosixPath(self.name).name} lacks them")
+                yield rest
+
+    def _agreeing(self) -> list[Beside]:
+        return [partner for partner in self.partners if partner.agrees]
+
+    def passed(self, frames: Frames) -> Iterator[Frames]:
         """The configurations that no gate rejects."""
         self.forces_seen |= "forces" in frames and not bool(np.isnan(frames.forces).all())
         self.shape = self.shape or (int(frames.n_atoms[0]), bool(frames.pbc[0].any()))
@@ -90,22 +163,31 @@ class _Run:
                 self._leave_out(frames, finding.indices, finding.reason)
             else:
                 self.marks[finding.gate] = self.marks.get(finding.gate, 0) + len(finding.indices)
-        return frames if keep.all() else frames.select(keep)
+        if keep.any():
+            yield frames if keep.all() else frames.select(keep)
 
     def _leave_out(self, frames: Frames, indices: Iterable[int], reason: str) -> None:
         lines = frames.get("source_line")
         self.left_out += [LeftOut(line=max(0, int(lines[index])), reason=reason) for index in indices]
 
-    def closed(self, ending: Ending) -> Calculation:
+    def closed(self, ending: Ending, unread: Sequence[str]) -> Calculation:
         """The record of the run."""
-        sidecar = self.output.sidecar
+        sidecar, partners = self.output.sidecar, self._agreeing()
+        status, reason = _joint_status(ending, partners)
+        starts = np.cumsum([len(self.sources), *(len(partner.sources) for partner in partners)])
+        others = [
+            replace(entry, source=int(start))
+            for start, partner in zip(starts, partners, strict=False)
+            for entry in partner.ending.ledger
+        ]
         calculation = Calculation(
             path=self.name,
             identity=self.header.identity,
-            sources=self.sources,
-            method=self.header.method,
-            status=ending.status,
-            status_reason=ending.reason,
+            sources=(*self.sources, *(source for partner in partners for source in partner.sources)),
+            run=self.run,
+            method=functools.reduce(joining.completed, (one.header.method for one in partners), self.header.method),
+            status=status,
+            status_reason=reason,
             run_kind=self.header.run_kind,
             kind=sidecar.kind or self._kind(),
             energy_kind=self.header.energy_kind,
@@ -116,10 +198,15 @@ class _Run:
             tags=sidecar.tags,
             declared=sidecar.declared(),
             basis_fixed_at=self.header.basis_fixed_at,
-            ledger=ending.ledger,
+            ledger=(*ending.ledger, *others),
             constants=CONSTANTS,
             left_out=(*ending.left_out, *self.left_out),
-            warnings=(*ending.warnings, *(f"{gate}: {count} marked" for gate, count in sorted(self.marks.items()))),
+            warnings=(
+                *ending.warnings,
+                *unread,
+                *self.notes,
+                *(f"{gate}: {count} marked" for gate, count in sorted(self.marks.items())),
+            ),
         )
         return calculation.replace(group=_group(calculation, sidecar))
 
@@ -136,6 +223,15 @@ class _Run:
         if n_atoms == 1:
             return "isolated_atom"
         return "dimer" if n_atoms == 2 and not periodic else "unknown"
+
+
+def _joint_status(ending: Ending, partners: Sequence[Beside]) -> tuple[Status, str]:
+    """Status of a run: one of its files may be cut while another holds the program's own end mark."""
+    if ending.status == "truncated":
+        for partner in partners:
+            if partner.ending.status != "truncated":
+                return partner.ending.status, partner.ending.reason
+    return ending.status, ending.reason
 
 
 def _group(calculation: Calculation, sidecar: Sidecar) -> str:

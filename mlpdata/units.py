@@ -111,6 +111,8 @@ class Conversion:
     """Canonical unit."""
     decimals: int | None = None
     """Printed decimals, where the format fixes them."""
+    source: int = 0
+    """Which of the calculation's sources printed it, from 0."""
 
     def printed(self, values: F64) -> F64:
         """The numbers as the file printed them."""

@@ -14,7 +14,7 @@ FLOORS = (
     {"errors", "units", "digest", "durable"},
     {"schema", "frames", "neighbors", "elements"},
     {"readers", "checks", "store"},
-    {"discover", "runs", "known", "outcome", "intake", "query", "views", "emit", "inspection"},
+    {"discover", "joining", "runs", "known", "outcome", "intake", "query", "views", "emit", "inspection"},
     {"curate"},
     {"loader"},
     {"training"},

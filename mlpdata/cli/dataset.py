@@ -62,8 +62,9 @@ def configuration(snapshot: Any, prefix: str) -> dict[str, Any]:
     if not 4 <= len(prefix) <= 32 or set(prefix.lower()) - set("0123456789abcdef"):
         raise UsageError(f"expected 4 to 32 hexadecimal digits of an id, found {prefix!r}.")
     table = snapshot.sql(  # the prefix was just found to be hexadecimal digits
-        "SELECT c.id, c.formula, c.calculation_id, c.kind, c.license, c.theory, k.path AS source, c.source_line AS line, "
-        "s.reader FROM configurations c JOIN calculations k USING (calculation_record) JOIN sources s USING (calculation_record) "
+        "SELECT c.id, c.formula, c.calculation_id, c.kind, c.license, c.theory, s.path AS source, c.source_line AS line, "
+        "c.source_index, c.calculation_record, s.reader FROM configurations c "
+        "JOIN sources s USING (calculation_record, source_index) "
         f"WHERE starts_with(lower(hex(c.id)), '{prefix.lower()}') ORDER BY c.id, source LIMIT 2"
     )
     rows = table.to_pylist()

@@ -180,16 +180,34 @@ def open_run(path: Path, limits: Limits = LIMITS, declared: Declared | None = No
         yield Opened(source, reader)
 
 
-def recognise_file(path: Path) -> Reader:
-    """The reader for a file, from its first 64 KiB only.
+class Recognised(NamedTuple):
+    """What the first 64 KiB of a file tell."""
+
+    reader: Reader
+    run: str | None
+    """What it shares with the other files of its run in the same folder, the code's name first; None: nothing."""
+    companions: tuple[Path, ...]
+    """Files beside it that are parts of its run and no outputs of their own."""
+
+
+def recognise_file(path: Path) -> Recognised:
+    """The reader for a file and what else belongs to its run, from its first 64 KiB only.
 
     Raises:
         InputError: it cannot be opened, or no reader knows it.
     """
     with open_head(path) as source:
-        return recognise(source)
+        reader = recognise(source)
+        run = reader.run_of(plain_name(path), source.head)
+        code = reader.name.partition("/")[0]
+        return Recognised(reader, None if run is None else f"{code}:{run}", tuple(reader.companions(source)))
 
 
 def reader_version(name: str) -> int | None:
     """Version of the reader `name`; None where there is no such reader any more."""
     return next((reader.version for reader in readers() if reader.name == name), None)
+
+
+def precedence(name: str) -> int:
+    """Precedence of the reader `name` among the files of one run; the last where there is no such reader any more."""
+    return next((reader.precedence for reader in readers() if reader.name == name), 99)

@@ -36,6 +36,8 @@ class Source(Noun):
     """`vasp/xml`, ..."""
     reader_version: int
     """Raised when the reader gives other numbers for the same bytes."""
+    role: Literal["output", "companion"] = "output"
+    """companion: a part of the run that is no output of its own, such as a file of positions or the input."""
 
 
 class LeftOut(Noun):
@@ -60,6 +62,8 @@ class Calculation(Noun):
     """Files it was read from."""
     method: Method
     """Level of theory."""
+    run: str = ""
+    """What the files of one run share, by their names: folder, code, stem; empty where a file stands for itself."""
     status: Status
     """complete: the program's own end mark was found."""
     status_reason: str = ""

@@ -19,6 +19,11 @@ DENSITY = units.ATOMIC_MASS * 1e27
 """One u/angstrom^3 in g/cm^3."""
 CUTOFF = 2.5
 """Shortest distances are looked for up to this [angstrom]."""
+_AS_STORED = (
+    "energy_sigma0", "energy_no_entropy", "charge", "total_magnetization", "band_gap", "fermi_energy", "time",
+    "temperature_kinetic",
+)  # fmt: skip
+"""Properties that are columns as they are."""
 
 
 def shortest_distances(frames: Frames) -> F64:
@@ -38,8 +43,7 @@ def frame_columns(frames: Frames, ids: NDArray[np.uint8], min_distance: F64) -> 
         "min_distance": min_distance,
         "pressure": -np.trace(frames.stress, axis1=1, axis2=2) / 3,
         **force_columns(frames),
-        **{name: frames.get(name) for name in ("energy_sigma0", "energy_no_entropy", "charge", "total_magnetization")},
-        "temperature_kinetic": frames.get("temperature_kinetic"),
+        **{name: frames.get(name) for name in _AS_STORED},
     }
     return {
         "id": binary16(ids),
@@ -50,7 +54,9 @@ def frame_columns(frames: Frames, ids: NDArray[np.uint8], min_distance: F64) -> 
         **{name: pa.array(values, from_pandas=True) for name, values in numbers.items()},
         "multiplicity": nullable(frames.get("multiplicity"), 0),
         "step": nullable(frames.get("step"), -1),
+        "image": nullable(frames.get("image"), -1),
         "source_line": nullable(frames.get("source_line"), -1),
+        "source_index": pa.array(frames.get("source_index").astype(np.int32)),
         "scf_converged": nullable(frames.get("scf_converged"), -1).cast(pa.bool_()),
         "has_forces": pa.array(~np.isnan(numbers["max_force"])),
         "has_stress": pa.array(~np.isnan(numbers["pressure"])),

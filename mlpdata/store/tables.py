@@ -55,9 +55,14 @@ FROM_FRAMES: dict[str, pa.DataType] = {
     "charge": pa.float64(),
     "multiplicity": pa.int16(),
     "total_magnetization": pa.float64(),
+    "band_gap": pa.float64(),
+    "fermi_energy": pa.float64(),
+    "time": pa.float64(),
+    "image": pa.int16(),
     "has_forces": pa.bool_(),
     "has_stress": pa.bool_(),
     "source_line": pa.int32(),
+    "source_index": pa.int32(),
     "row": pa.int64(),
 }
 """Columns of the configurations table that are worked out of the configurations themselves."""
@@ -115,6 +120,8 @@ METHODS: dict[str, pa.DataType] = {
 }
 SOURCES: dict[str, pa.DataType] = {
     "path": pa.string(),
+    "source_index": pa.int32(),
+    "role": pa.string(),
     "sha256": pa.string(),
     "bytes": pa.int64(),
     "reader": pa.string(),
@@ -240,9 +247,9 @@ def methods_table(stored: Sequence[Stored]) -> pa.Table:
 def sources_table(stored: Sequence[Stored]) -> pa.Table:
     """One row a source file of a calculation."""
     rows = [
-        {**source.as_json(), "calculation_id": one.calculation.id, "calculation_record": one.record}
+        {**source.as_json(), "source_index": i, "calculation_id": one.calculation.id, "calculation_record": one.record}
         for one in stored
-        for source in one.calculation.sources
+        for i, source in enumerate(one.calculation.sources)
     ]
     return pa.Table.from_pylist(rows, schema=schema(SOURCES))
 
