@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from mlpdata import digest, durable
 from mlpdata.errors import UsageError
 from mlpdata.frames import Frames
-from mlpdata.schema.properties import PROPERTIES
+from mlpdata.schema.properties import ATOM, PROPERTIES
 from mlpdata.store import layout
-from mlpdata.store.layout import ATOM_START, COUNTS, N_ATOMS, ArrayRecord, FileRecord, Manifest
+from mlpdata.store.layout import ATOM_START, COUNTS, N_ATOMS, PLACES, STARTS, ArrayRecord, FileRecord, Manifest
 
 _PIECE = 1 << 24
 """Bytes copied or filled at a time."""
@@ -70,21 +70,40 @@ class ArrayWriter:
         for name, values in {**counts, **frames.arrays}.items():
             if name not in self._columns and name not in COUNTS and _is_blank(name, values):
                 continue
-            self._column(name).append(values)
+            if name in STARTS:
+                self._append_pairs(name, frames, values)
+            else:
+                self._column(name).append(values)
         self.n_configurations += len(frames)
         self.n_atoms += int(frames.atom_start[-1])
         for name, column in self._columns.items():
-            column.fill(self._rows(name))
+            if name not in STARTS:
+                column.fill(self._rows(name))
 
-    def cut(self, n_configurations: int, n_atoms: int) -> None:
-        """Forget all rows after the first `n_configurations`, which have `n_atoms` atoms."""
+    def _append_pairs(self, name: str, frames: Frames, values: NDArray[Any]) -> None:
+        """Add the pairs of those configurations that have them, and where they begin."""
+        squares = frames.n_atoms**2
+        first = squares.cumsum() - squares
+        present = (squares > 0) & ~np.isnan(values[np.minimum(first, len(values) - 1), 0, 0])
+        column, starts = self._column(name), self._column(STARTS[name])
+        before = np.where(present, squares, 0).cumsum() - np.where(present, squares, 0)
+        starts.append(np.where(present, column.rows + before, -1))
+        column.append(values[np.repeat(present, squares)])
+
+    @property
+    def pairs(self) -> dict[str, int]:
+        """Rows of each array of pairs so far."""
+        return {name: column.rows for name, column in self._columns.items() if name in STARTS}
+
+    def cut(self, n_configurations: int, n_atoms: int, pairs: Mapping[str, int] | None = None) -> None:
+        """Forget all rows after the first `n_configurations`, which have `n_atoms` atoms and `pairs`."""
         self.n_configurations, self.n_atoms = n_configurations, n_atoms
         for name, column in list(self._columns.items()):
             if column.begun_at >= n_configurations:  # what stays says nothing in this array
                 column.remove()
                 del self._columns[name]
             else:
-                column.cut(self._rows(name))
+                column.cut((pairs or {}).get(name, 0) if name in STARTS else self._rows(name))
 
     def close(self) -> None:
         """Close the files of a group that will not be finished."""
@@ -111,13 +130,14 @@ class ArrayWriter:
         return Manifest(n_configurations=self.n_configurations, n_atoms=self.n_atoms, arrays=arrays, files=files)
 
     def _rows(self, name: str) -> int:
-        return self.n_atoms if layout.level_of(name) == "atom" else self.n_configurations
+        return self.n_atoms if layout.level_of(name) == ATOM else self.n_configurations
 
     def _column(self, name: str) -> _Column:
         if name not in self._columns:
-            dtype = "int64" if name in COUNTS else self._dtypes.get(name, PROPERTIES[name].dtype)
+            dtype = self._dtypes.get(name, layout.dtype_of(name))
             column = self._columns[name] = _Column(self._folder, name, dtype, self.n_configurations)
-            column.fill(self._rows(name))
+            if name not in STARTS:
+                column.fill(self._rows(name))
         return self._columns[name]
 
 
@@ -128,7 +148,7 @@ class _Column:
         self.name = name
         self.begun_at = begun_at
         self.dtype = np.dtype(dtype).newbyteorder("<")
-        self.shape = () if name in COUNTS else PROPERTIES[name].shape
+        self.shape = layout.shape_of(name)
         self.rows = 0
         durable.make_scratch(folder / name)
         self.stream = durable.Stream(folder / self.record(large=False).shard_name(name, 0))
@@ -272,8 +292,9 @@ def _array_metadata(name: str, record: ArrayRecord) -> dict[str, Any]:
 
 def _attributes(name: str, record: ArrayRecord) -> dict[str, Any]:
     """Unit, shape, dtype and sign convention, from the registry of properties."""
-    if name in COUNTS:
+    if name in PLACES:
         meaning = {N_ATOMS: "Atoms of each configuration.", ATOM_START: "First atom, from the start of this group."}
-        return {"unit": "1", "shape": [], "dtype": record.dtype, "sign": meaning[name]}
+        starts = "First row in the array of pairs; -1 where the configuration has none."
+        return {"unit": "1", "shape": [], "dtype": record.dtype, "sign": meaning.get(name, starts)}
     row = PROPERTIES[name]
     return {**row.array.metadata(), "dtype": record.dtype, "sign": row.meaning}

@@ -24,7 +24,7 @@ from mlpdata import digest
 from mlpdata.errors import CorruptError, NewerSchema
 from mlpdata.frames import I64
 from mlpdata.schema.noun import SCHEMA_VERSION, Noun, Sha256, from_stored
-from mlpdata.schema.properties import ATOM, CONFIGURATION, PROPERTIES
+from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR, PROPERTIES
 
 HEAD = "HEAD"
 SNAPSHOTS = "snapshots"
@@ -39,6 +39,13 @@ ZARR = "zarr.json"
 N_ATOMS, ATOM_START = "n_atoms", "atom_start"
 """The arrays that cut the per-atom ones into configurations; both per configuration, int64."""
 COUNTS = (N_ATOMS, ATOM_START)
+STARTS = {name: f"{name}_start" for name, row in PROPERTIES.items() if row.level == PAIR}
+"""By array of pairs: the one that says at which of its rows a configuration begins, int64, -1 where it has none.
+
+Few configurations have a Hessian, and a blank one would be large: only those present are written.
+"""
+PLACES = (*COUNTS, *STARTS.values())
+"""Arrays that say where others are, and are no property."""
 
 BLOCK = 1 << 20
 """Bytes under one checksum."""
@@ -47,9 +54,9 @@ ALIGNMENT = 65_536
 LARGE = 1_000_000
 """Configurations past which shards are larger, so that the number of files stays small."""
 
-_CHUNK = {ATOM: 16_384, CONFIGURATION: 1_024}
-_SHARD = {ATOM: 1_048_576, CONFIGURATION: 65_536}
-_LARGE_SHARD = {ATOM: 4_194_304, CONFIGURATION: 1_048_576}
+_CHUNK = {ATOM: 16_384, PAIR: 16_384, CONFIGURATION: 1_024}
+_SHARD = {ATOM: 1_048_576, PAIR: 1_048_576, CONFIGURATION: 65_536}
+_LARGE_SHARD = {ATOM: 4_194_304, PAIR: 4_194_304, CONFIGURATION: 1_048_576}
 _SMALLEST_CHUNK = 64
 _NO_CHUNK = np.iinfo(np.uint64).max
 """Offset and length that the index gives to a chunk beyond the end of the array."""
@@ -114,8 +121,8 @@ def _floor_power(number: int) -> int:
 class ArrayRecord(Noun):
     """One array of a segment or a view."""
 
-    level: Annotated[str, Field(pattern="^(atom|configuration)$")]
-    """One row an atom, or one a configuration."""
+    level: Annotated[str, Field(pattern="^(atom|pair|configuration)$")]
+    """One row an atom, a pair of atoms of the configurations that have it, or a configuration."""
     dtype: Annotated[str, Field(pattern="^(float64|float32|uint8|int8|int16|int32|int64)$")]
     """Element type on disk, little-endian."""
     shape: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(max_length=4)]
@@ -159,7 +166,7 @@ class Manifest(Noun):
     n_atoms: Count
     """Rows of the per-atom arrays."""
     arrays: dict[FileName, ArrayRecord]
-    """By name of the property, and the two counts."""
+    """By name of the property, and those that say where others are."""
     files: dict[FileName, FileRecord]
     """By path relative to the folder."""
 
@@ -185,13 +192,23 @@ class Segment(Noun):
 
 
 def level_of(name: str) -> str:
-    """Whether an array of the store has one row an atom or one a configuration."""
-    return CONFIGURATION if name in COUNTS else PROPERTIES[name].level
+    """What an array of the store has one row for: atom, pair or configuration."""
+    return CONFIGURATION if name in PLACES else PROPERTIES[name].level
 
 
 def blank_of(name: str) -> float:
     """What stands for absence in an array of the store."""
-    return 0 if name in COUNTS else PROPERTIES[name].absent
+    return 0 if name in COUNTS else -1 if name in PLACES else PROPERTIES[name].absent
+
+
+def dtype_of(name: str) -> str:
+    """Element type of an array of the store."""
+    return "int64" if name in PLACES else PROPERTIES[name].dtype
+
+
+def shape_of(name: str) -> tuple[int, ...]:
+    """Shape of one row of an array of the store."""
+    return () if name in PLACES else PROPERTIES[name].shape
 
 
 def block_checksums(content: memoryview) -> str:
@@ -215,7 +232,7 @@ def work_folder(store: Path) -> Path:
 
 
 def counts_record() -> ArrayRecord:
-    """Type of the two counts where no part has any."""
+    """Type of an array of places where no part has any."""
     return ArrayRecord(level=CONFIGURATION, dtype="int64", shape=(), rows=0, chunk_rows=64, shard_rows=64)
 
 

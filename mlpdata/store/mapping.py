@@ -13,12 +13,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mlpdata.errors import NotFound, UsageError
+from mlpdata.errors import CorruptError, NotFound, UsageError
 from mlpdata.frames import I64, Frames, ragged_index
-from mlpdata.schema.properties import ATOM, PROPERTIES, REQUIRED
+from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR, PROPERTIES, REQUIRED
 from mlpdata.store import layout
 from mlpdata.store.blocks import Blocks
-from mlpdata.store.layout import ATOM_START, COUNTS, N_ATOMS, Manifest
+from mlpdata.store.layout import ATOM_START, COUNTS, N_ATOMS, STARTS, Manifest
 from mlpdata.store.ranges import Pages, Pieces, Placed, open_shards
 
 Part = tuple[Path, Manifest]
@@ -43,11 +43,12 @@ class Mapped:
         """Properties that at least one part has, in the order of the registry."""
         self._first_row = _cumulative([manifest.n_configurations for manifest in manifests])
         self._base = {
-            "configuration": _cumulative([_aligned(manifest.n_configurations) for manifest in manifests]),
+            CONFIGURATION: _cumulative([_aligned(manifest.n_configurations) for manifest in manifests]),
             ATOM: _cumulative([_aligned(manifest.n_atoms) for manifest in manifests]),
         }
         kind = Pages if reserve and Pages.possible() else Pieces
-        self._arrays = {name: self._open(name, kind) for name in (*COUNTS, *self.names)}
+        starts = [STARTS[name] for name in self.names if name in STARTS]
+        self._arrays = {name: self._open(name, kind) for name in (*COUNTS, *starts, *self.names)}
         self._bit = {name: 1 << index for index, name in enumerate(self.names)}
         self._read_counts()
         self._flags = np.zeros(self.n_configurations, np.uint64)
@@ -60,18 +61,19 @@ class Mapped:
             (manifest.arrays[name] for _, manifest in self._parts if name in manifest.arrays),
             layout.counts_record(),
         )
+        sizes = [_rows(manifest, name) for _, manifest in self._parts]
+        bases = self._base[level] if level != PAIR else _cumulative([_aligned(rows) for rows in sizes])
         placed: list[Placed] = []
-        for (folder, manifest), base in zip(self._parts, self._base[level].tolist(), strict=False):
-            rows = manifest.n_atoms if level == ATOM else manifest.n_configurations
+        for (folder, manifest), rows, base in zip(self._parts, sizes, bases.tolist(), strict=False):
             placed.extend(open_shards(folder, manifest, name, rows, record, base=base))
-        pages = kind(int(self._base[level][-1]), record, layout.blank_of(name), placed)
-        return _Column(level == ATOM, pages, Blocks(placed, pages))
+        pages = kind(int(bases[-1]), record, layout.blank_of(name), placed)
+        return _Column(level, pages, Blocks(placed, pages), bases)
 
     def _read_counts(self) -> None:
         """Verify and load `n_atoms` and where the atoms of each configuration begin."""
         sizes = np.diff(self._first_row)
         self._place: I64 = np.arange(self._first_row[-1]) + np.repeat(
-            self._base["configuration"][:-1] - self._first_row[:-1], sizes
+            self._base[CONFIGURATION][:-1] - self._first_row[:-1], sizes
         )
         """Row of each configuration in the per-configuration ranges."""
         for name in COUNTS:
@@ -127,7 +129,10 @@ class Mapped:
             if column is None:
                 taken[name] = self._blank(name, rows, out.get(name))
                 continue
-            if column.per_atom:
+            if column.level == PAIR:
+                taken[name] = self._take_pairs(name, column, rows, out.get(name))
+                continue
+            if column.level == ATOM:
                 index = atoms = (
                     ragged_index(self._start.take(rows), self.n_atoms.take(rows)) if atoms is None else atoms
                 )
@@ -136,11 +141,30 @@ class Mapped:
             taken[name] = column.pages.take(index, out.get(name))
         return taken
 
+    def _pair_starts(self, name: str, column: _Column, rows: I64) -> I64:
+        """First row of the pairs of each configuration in their range; -1 where it has none."""
+        start: I64 = self._arrays[STARTS[name]].pages.take(self._place.take(rows))
+        part = np.searchsorted(self._first_row, rows, side="right") - 1
+        first = start + column.bases[part]
+        if ((start >= 0) & (first + self.n_atoms.take(rows) ** 2 > column.bases[part + 1])).any():
+            raise CorruptError(f"expected {STARTS[name]} inside the rows of {name}, found more. Restore the segment.")
+        return np.where(start < 0, -1, first)
+
+    def _take_pairs(self, name: str, column: _Column, rows: I64, out: NDArray[Any] | None) -> NDArray[Any]:
+        """Pairs of atoms of the configurations `rows`, blank where one has none."""
+        squares, start = self.n_atoms.take(rows) ** 2, self._pair_starts(name, column, rows)
+        present = start >= 0
+        blank = self._blank(name, rows, out)
+        taken = column.pages.take(ragged_index(start[present], squares[present]))
+        blank[np.repeat(present, squares)] = taken
+        return blank
+
     def _blank(self, name: str, rows: I64, out: NDArray[Any] | None) -> NDArray[Any]:
         if name not in PROPERTIES:
             raise UsageError(f"expected one of {', '.join(PROPERTIES)}, found {name!r}.")
         row = PROPERTIES[name]
-        blank = row.blank(int(self.n_atoms.take(rows).sum()) if row.level == ATOM else len(rows))
+        atoms = self.n_atoms.take(rows)
+        blank = row.blank(int({ATOM: atoms.sum(), PAIR: atoms @ atoms}.get(row.level, len(rows))))
         if out is None:
             return blank
         out[...] = blank
@@ -156,13 +180,15 @@ class Mapped:
     def view(self, name: str, part: int) -> NDArray[Any] | None:
         """The array `name` of one part as it lies in memory, verified whole and read-only; None where it has none.
 
+        An array of pairs holds only those of the configurations that have it.
+
         It stays valid as long as it is referred to, also after `close`.
         """
         column = self._arrays.get(name)
         if column is None or name not in self._parts[part][1].arrays:
             return None
         record = self._parts[part][1].arrays[name]
-        first = int(self._base[record.level][part])
+        first = int(column.bases[part])
         column.blocks.check(np.array([first * record.row_bytes]), np.array([(first + record.rows) * record.row_bytes]))
         return column.pages.slice(first, first + record.rows)
 
@@ -202,23 +228,43 @@ class Mapped:
             bit = self._bit[name]
             fresh = (flags & np.uint64(bit)) == 0
             column = self._arrays[name]
-            start = (first if column.per_atom else new)[fresh]
-            stop = start + (self.n_atoms.take(rows)[fresh] if column.per_atom else 1)
+            start, stop = self._span(name, column, rows[fresh], first[fresh], new[fresh])
             column.blocks.check(start * column.pages.row_bytes, stop * column.pages.row_bytes)
             self._flags[rows[fresh]] |= np.uint64(bit)
             if column.blocks.n_unread == 0:
                 self._whole |= bit
 
+    def _span(self, name: str, column: _Column, rows: I64, atom: I64, place: I64) -> tuple[I64, I64]:
+        """First row and end of what an array holds of each configuration."""
+        if column.level == ATOM:
+            return atom, atom + self.n_atoms.take(rows)
+        if column.level == CONFIGURATION:
+            return place, place + 1
+        places = self._arrays[STARTS[name]]
+        places.blocks.check(place * places.pages.row_bytes, (place + 1) * places.pages.row_bytes)
+        start = self._pair_starts(name, column, rows)
+        begin = np.maximum(start, 0)
+        return begin, begin + np.where(start < 0, 0, self.n_atoms.take(rows) ** 2)
+
 
 class _Column:
     """One array: where its bytes are and what is known of them."""
 
-    __slots__ = ("blocks", "pages", "per_atom")
+    __slots__ = ("bases", "blocks", "level", "pages")
 
-    def __init__(self, per_atom: bool, pages: Pages | Pieces, blocks: Blocks) -> None:
-        self.per_atom = per_atom
+    def __init__(self, level: str, pages: Pages | Pieces, blocks: Blocks, bases: I64) -> None:
+        self.level = level
         self.pages = pages
         self.blocks = blocks
+        self.bases = bases
+
+
+def _rows(manifest: Manifest, name: str) -> int:
+    """How many rows an array of one part has, or would have."""
+    level = layout.level_of(name)
+    if level == PAIR:
+        return manifest.arrays[name].rows if name in manifest.arrays else 0
+    return manifest.n_atoms if level == ATOM else manifest.n_configurations
 
 
 def _aligned(rows: int) -> int:

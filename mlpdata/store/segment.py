@@ -77,6 +77,7 @@ class _Begun(NamedTuple):
 
     first_row: int
     first_atom: int
+    pairs: dict[str, int]
     ids: list[Ids]
     waiting: _Waiting
 
@@ -113,7 +114,7 @@ class Writer:
         """A calculation follows."""
         if self._begun is not None:
             raise UsageError("expected end() or abandon() before begin(), found a calculation that is not finished.")
-        self._begun = _Begun(self._arrays.n_configurations, self._arrays.n_atoms, [], _Waiting())
+        self._begun = _Begun(self._arrays.n_configurations, self._arrays.n_atoms, self._arrays.pairs, [], _Waiting())
 
     def append(self, frames: Frames) -> None:
         """Add configurations to the calculation begun.
@@ -164,7 +165,7 @@ class Writer:
         begun, number = self._current(), len(self._stored)
         self._begun = None
         if self._failure is None:
-            self._arrays.cut(begun.first_row, begun.first_atom)
+            self._arrays.cut(begun.first_row, begun.first_atom, begun.pairs)
         self._spills = [spill for spill in self._spills if number not in spill.calculation]
 
     def finish(self) -> tuple[Segment, Path] | None:
