@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlpdata.digest import geometry_ids, row_ids
 from mlpdata.errors import InputError, UsageError
+from mlpdata.neighbors import minimum_distances
 from mlpdata.schema.arrays import exact
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR, PROPERTIES, REQUIRED
 from mlpdata.units import F64, Conversion, Quantity, as_pint, to_canonical
@@ -36,7 +37,7 @@ class Frames:
         InputError: shapes that disagree, an unknown name, infinite numbers, or a vector that is partly NaN.
     """
 
-    __slots__ = ("_arrays", "atom_start", "n_atoms")
+    __slots__ = ("_arrays", "_closest", "atom_start", "n_atoms")
 
     def __init__(self, n_atoms: ArrayLike, arrays: Mapping[str, ArrayLike]) -> None:
         self.n_atoms: I64 = np.ascontiguousarray(n_atoms, np.int64)
@@ -47,6 +48,7 @@ class Frames:
             if name not in checked:
                 raise InputError(f"expected {name} in every block, found {', '.join(sorted(checked)) or 'nothing'}.")
         self._arrays = checked
+        self._closest: F64 | None = None
 
     def _checked(self, name: str, value: ArrayLike) -> NDArray[Any]:
         row = PROPERTIES.get(name)
@@ -143,6 +145,19 @@ class Frames:
         with np.errstate(invalid="ignore"):  # the cell of a molecule is NaN
             volume: F64 = np.abs(np.linalg.det(self.cell))
         return volume
+
+    @property
+    def closest_distances(self) -> F64:
+        """Distance of the closest two atoms [angstrom], NaN where it is above 2.5, shape (n_configurations,).
+
+        Searched once: gates and tables ask for it, and it costs more than both together.
+
+        Raises:
+            InputError, LimitExceeded: as `neighbors.minimum_distances`.
+        """
+        if self._closest is None:
+            self._closest = minimum_distances(self)
+        return self._closest
 
     def ids(self) -> NDArray[np.uint8]:
         """The `id` of each configuration, shape (n_configurations, 16)."""

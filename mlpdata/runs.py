@@ -11,16 +11,17 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from mlpdata import joining
-from mlpdata.checks.gates import run_gates
+from mlpdata.checks.gatekeeper import Gatekeeper
+from mlpdata.checks.measures import Circumstances
 from mlpdata.discover import Output
 from mlpdata.errors import InputError, UnitError
 from mlpdata.frames import Frames
 from mlpdata.joining import Beside
 from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run
 from mlpdata.schema.calculation import Calculation, ForcesAre, Kind, LeftOut, Source, Status
-from mlpdata.schema.params import CheckParams
+from mlpdata.schema.method import Kpoints
 from mlpdata.schema.sidecar import Sidecar
-from mlpdata.units import CONSTANTS
+from mlpdata.units import CONSTANTS, F64
 
 logger = logging.getLogger(__name__)
 
@@ -124,9 +125,10 @@ class _Run:
         self.run = output.run if number == 1 or not output.run else f"{output.run}#{number}"
         self.sources = _sources(output, opened)
         self.left_out: list[LeftOut] = []
-        self.marks: dict[str, int] = {}
+        self.gates = Gatekeeper(Circumstances.of(header.method, header.forces_are, header.energy_kind))
         self.forces_seen = False
         self.notes: list[str] = []
+        self.cell: F64 | None = None
         self.shape: tuple[int, bool] | None = None
 
     def joined(self, frames: Frames) -> Frames:
@@ -152,23 +154,13 @@ class _Run:
     def passed(self, frames: Frames) -> Iterator[Frames]:
         """The configurations that no gate rejects."""
         self.forces_seen |= "forces" in frames and not bool(np.isnan(frames.forces).all())
+        if self.cell is None and len(frames):
+            self.cell = frames.cell[0]
         self.shape = self.shape or (int(frames.n_atoms[0]), bool(frames.pbc[0].any()))
-        report = run_gates(frames, CheckParams(), self.header.forces_are, self.header.energy_kind)
-        keep = np.ones(len(frames), bool)
-        for finding in report.findings:
-            if not len(finding.indices):
-                continue
-            if finding.severity == "reject":
-                keep[finding.indices] = False
-                self._leave_out(frames, finding.indices, finding.reason)
-            else:
-                self.marks[finding.gate] = self.marks.get(finding.gate, 0) + len(finding.indices)
-        if keep.any():
-            yield frames if keep.all() else frames.select(keep)
-
-    def _leave_out(self, frames: Frames, indices: Iterable[int], reason: str) -> None:
-        lines = frames.get("source_line")
-        self.left_out += [LeftOut(line=max(0, int(lines[index])), reason=reason) for index in indices]
+        kept, rejected = self.gates.admit(frames)
+        self.left_out += rejected
+        if len(kept):
+            yield kept
 
     def closed(self, ending: Ending, unread: Sequence[str]) -> Calculation:
         """The record of the run."""
@@ -193,6 +185,7 @@ class _Run:
             energy_kind=self.header.energy_kind,
             forces_are=self._forces_are(),
             temperature_target=sidecar.temperature or self.header.temperature_target,
+            kpoint_spacing=_spacing(self.header.method.kpoints, self.cell),
             license=sidecar.license,
             citation=sidecar.citation,
             tags=sidecar.tags,
@@ -205,7 +198,7 @@ class _Run:
                 *ending.warnings,
                 *unread,
                 *self.notes,
-                *(f"{gate}: {count} marked" for gate, count in sorted(self.marks.items())),
+                *self.gates.remarks(),
             ),
         )
         return calculation.replace(group=_group(calculation, sidecar))
@@ -223,6 +216,14 @@ class _Run:
         if n_atoms == 1:
             return "isolated_atom"
         return "dimer" if n_atoms == 2 and not periodic else "unknown"
+
+
+def _spacing(kpoints: Kpoints | None, cell: F64 | None) -> float | None:
+    """Largest distance of neighbouring points of a mesh in a cell [1/angstrom]."""
+    if kpoints is None or kpoints.mesh is None or cell is None or np.isnan(cell).any() or not np.linalg.det(cell):
+        return None
+    lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return float((lengths / np.maximum(kpoints.mesh, 1)).max())
 
 
 def _joint_status(ending: Ending, partners: Sequence[Beside]) -> tuple[Status, str]:

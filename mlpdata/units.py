@@ -95,6 +95,10 @@ class Quantity(NamedTuple):
     unit: str
     decimals: int | None = None
     """Printed decimals, where the format has a fixed number of them."""
+    sign: int = 1
+    """-1 where the file prints the opposite of `values`: a gradient for a force, pressure for tension."""
+    basis: str = "cartesian"
+    """`fractional` where the file prints coordinates along the lattice vectors, from which `values` were made."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +117,17 @@ class Conversion:
     """Printed decimals, where the format fixes them."""
     source: int = 0
     """Which of the calculation's sources printed it, from 0."""
+    sign: int = 1
+    """-1 where the file prints the opposite."""
+    basis: str = "cartesian"
+    """`fractional` where the file prints coordinates along the lattice vectors."""
 
-    def printed(self, values: F64) -> F64:
-        """The numbers as the file printed them."""
-        numbers = values / self.factor
-        return numbers if self.decimals is None else np.round(numbers, self.decimals)
+    def printed(self, values: F64, cell: F64 | None = None) -> F64:
+        """The numbers as the file printed them; `cell` [angstrom] is needed where they are fractional."""
+        numbers: F64 = values / (self.sign * self.factor)
+        if self.basis == "fractional" and cell is not None:
+            numbers = np.asarray(np.linalg.solve(cell.T, values.T).T, np.float64)
+        return numbers + 0.0 if self.decimals is None else np.round(numbers, self.decimals) + 0.0
 
 
 @functools.cache
@@ -219,7 +229,10 @@ def to_canonical(quantity: Quantity, dimension: str, name: str = "") -> tuple[F6
         bad = values[~np.isfinite(values)].flat[0]
         raise UnitError(f"expected finite numbers for {name or dimension}, found {bad}.")
     number = factor(quantity.unit, dimension)
-    entry = Conversion(name or dimension, quantity.unit, number, CANONICAL[dimension], quantity.decimals)
+    canonical = CANONICAL[dimension]
+    entry = Conversion(
+        name or dimension, quantity.unit, number, canonical, quantity.decimals, sign=quantity.sign, basis=quantity.basis
+    )
     return (values if number == 1.0 else values * number), entry
 
 

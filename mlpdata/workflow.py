@@ -13,10 +13,10 @@ from mlpdata import durable
 from mlpdata.api import Snapshot, Store, as_ids
 from mlpdata.checks.gates import GateReport, joined, run_gates
 from mlpdata.checks.licenses import verdict
+from mlpdata.checks.measures import Circumstances
 from mlpdata.checks.theory import one_theory
 from mlpdata.curate.composition import composition
 from mlpdata.curate.freeze import OpenView, freeze, open_view, refuse_unstable
-from mlpdata.curate.record import environment, records
 from mlpdata.curate.references import fit_references
 from mlpdata.curate.split import leaks, split
 from mlpdata.errors import CheckFailed, NotFound
@@ -69,15 +69,6 @@ def make_dataset(params: Params, store: Path, progress: Progress | None = None) 
     return dataset, report
 
 
-def make_record(snapshot: Snapshot) -> tuple[str, dict[str, Any]]:
-    """The DFT parameters of every method of a snapshot as YAML, and the software at hand."""
-    systems = snapshot.sql(
-        "SELECT method_id, formula, charge, multiplicity, count(*) AS configurations FROM configurations "
-        "GROUP BY ALL ORDER BY ALL"
-    )
-    return records(snapshot.calculations(), systems.to_pylist()), environment()
-
-
 def check_snapshot(snapshot: Snapshot, params: CheckParams) -> dict[str, Any]:
     """Gates over every configuration, one theory, licenses; `errors` names what must not go on."""
     table = snapshot.opened.table("configurations")
@@ -119,17 +110,22 @@ def _is_error(finding: Any) -> bool:
 
 
 def _gates(snapshot: Snapshot, table: pa.Table, params: CheckParams) -> GateReport:
-    """All gates over all configurations, block by block of what shares the meaning of its labels."""
+    """All gates over all configurations, block by block of what shares the circumstances of its labels."""
     rows = table["global_row"].to_numpy()
-    meaning = list(zip(table["forces_are"].to_pylist(), table["energy_kind"].to_pylist(), strict=True))
-    distinct = {pair: number for number, pair in enumerate(dict.fromkeys(meaning))}
-    number = np.array([distinct[pair] for pair in meaning])
+    records = table["calculation_record"].combine_chunks().dictionary_encode()
+    calculation = records.indices.to_numpy()
+    of_record = {
+        one.record: Circumstances.of(one.method, one.forces_are, one.energy_kind) for one in snapshot.calculations()
+    }
+    each = [of_record[record] for record in records.dictionary.to_pylist()]
     reports = []
-    for (forces_are, energy_kind), index in distinct.items():
-        chosen = np.sort(rows[number == index])
-        for start in range(0, len(chosen), BLOCK):
-            frames = snapshot.opened.mapped.frames(chosen[start : start + BLOCK])
-            reports.append(run_gates(frames, params, forces_are, energy_kind))
+    for circumstances in dict.fromkeys(each):
+        mine = np.flatnonzero(np.array([one == circumstances for one in each])[calculation])
+        mine = mine[np.argsort(rows[mine])]
+        for start in range(0, len(mine), BLOCK):
+            chosen = mine[start : start + BLOCK]
+            frames = snapshot.opened.mapped.frames(rows[chosen])
+            reports.append(run_gates(frames, params, circumstances, calculation=calculation[chosen]))
     return joined(reports)
 
 

@@ -7,7 +7,7 @@ from mlpdata.api import Store
 from mlpdata.cli.app import reported
 from mlpdata.durable import make_folder, replace
 from mlpdata.project import write_json
-from mlpdata.workflow import make_record
+from mlpdata.methods import make_record
 
 
 def main() -> int:

@@ -14,12 +14,12 @@ FLOORS = (
     {"errors", "units", "digest", "durable"},
     {"schema", "frames", "neighbors", "elements"},
     {"readers", "checks", "store"},
-    {"discover", "joining", "runs", "known", "outcome", "intake", "query", "views", "emit", "inspection"},
+    {"discover", "joining", "native", "runs", "known", "outcome", "intake", "query", "views", "emit", "inspection"},
     {"curate"},
     {"loader"},
     {"training"},
     {"dynamics", "evaluate"},
-    {"api", "project", "workflow", "summary", "report", "cli", "testing", "__init__"},
+    {"api", "project", "methods", "workflow", "summary", "report", "cli", "testing", "__init__"},
 )
 """From the ground up. Names are those of modules or packages directly below mlpdata/."""
 

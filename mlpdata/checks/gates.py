@@ -1,7 +1,8 @@
 """Gates: what every configuration is measured by before it enters a store.
 
 A gate is a row of `GATES`: a measure of each configuration, NaN where the gate does not apply, and the bound past
-which it rejects the configuration or marks it (pitfall X5).
+which it rejects the configuration or marks it (pitfall X5). Numbers that are not finite and shapes that disagree never
+come this far: readers leave such configurations out, and `Frames` cannot hold them.
 """
 
 from __future__ import annotations
@@ -11,21 +12,24 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlpdata.checks import measures
-from mlpdata.checks.measures import MIN_CELL, Facts, Mask
+from mlpdata.checks import energy_work, measures
+from mlpdata.checks.energy_work import Steps
+from mlpdata.checks.measures import MIN_CELL, Circumstances, Facts, Mask
 from mlpdata.errors import UsageError
-from mlpdata.frames import Frames
-from mlpdata.schema.calculation import EnergyKind, ForcesAre
+from mlpdata.frames import I64, Frames
 from mlpdata.schema.params import CheckParams
 from mlpdata.units import EV_PER_ANGSTROM3, F64
 
-I64 = NDArray[np.int64]
 Severity = Literal["reject", "mark"]
 
 MAX_ASYMMETRY = 1.0 / EV_PER_ANGSTROM3
 """Largest difference between a stress and its transpose, 1 kbar [eV/angstrom^3]: what rounding and grids explain."""
+
+TURNED = 10.0
+"""A torque is rejected past so many times the bound at which it is marked."""
+FREE = "physical forces, no atom held, no ghost atom, no solvent, field or point charge"
+"""Where forces ought to sum to zero."""
 
 
 class Gate(NamedTuple):
@@ -34,18 +38,20 @@ class Gate(NamedTuple):
     name: str
     severity: Severity
     """reject: the configuration stays out; mark: it enters, and the report counts it."""
+    applies: str
+    """What the gate judges."""
     measure: Callable[[Frames, Facts], F64]
     """One number a configuration, shape (n_configurations,); NaN where the gate does not apply."""
-    bound: Callable[[CheckParams], float]
+    bound: Callable[[Facts], float]
     """A configuration is caught when its measure is above the bound."""
     reason: str
     """What was expected and what a caught configuration shows; `{bound}` stands for the bound."""
     below: bool = False
     """Whether it is caught below the bound instead."""
 
-    def caught(self, value: F64, params: CheckParams) -> Mask:
+    def caught(self, value: F64, facts: Facts) -> Mask:
         """Which measures are past the bound; NaN never is."""
-        bound = self.bound(params)
+        bound = self.bound(facts)
         return value < bound if self.below else value > bound
 
 
@@ -77,6 +83,8 @@ class GateReport:
     n_configurations: int
     findings: tuple[Finding, ...]
     """One a gate, in the order of `GATES`."""
+    steps: Steps | None = None
+    """What the energy-work gate compared; None in a joined report."""
 
     def __getitem__(self, gate: str) -> Finding:
         """What one gate found."""
@@ -101,18 +109,25 @@ class GateReport:
 
 
 def run_gates(
-    frames: Frames, params: CheckParams, forces_are: ForcesAre, energy_kind: EnergyKind = "total"
+    frames: Frames,
+    params: CheckParams,
+    circumstances: Circumstances,
+    before: Frames | None = None,
+    calculation: I64 | None = None,
 ) -> GateReport:
     """Measure every configuration of a block by every gate.
 
     Args:
-        frames: a block; shapes and finiteness hold already, `Frames` sees to that.
+        frames: a block.
         params: bounds.
-        forces_are: what the run says its forces are; gates on forces judge physical ones only.
-        energy_kind: what the run says its energies are.
+        circumstances: what the run says of all its configurations.
+        before: the last configuration of the block before, of the same run.
+        calculation: a number for each configuration, the same within one calculation; None: all are of one.
     """
-    facts = Facts(params, forces_are, energy_kind)
-    return GateReport(len(frames), tuple(_apply(gate, frames, facts) for gate in GATES))
+    with np.errstate(over="ignore", invalid="ignore"):  # a printed 1E+200 is caught by its gate, not by a warning
+        steps = energy_work.steps(frames, before, calculation)
+        facts = Facts(params, circumstances, steps)
+        return GateReport(len(frames), tuple(_apply(gate, frames, facts) for gate in GATES), steps)
 
 
 def _apply(gate: Gate, frames: Frames, facts: Facts) -> Finding:
@@ -122,10 +137,10 @@ def _apply(gate: Gate, frames: Frames, facts: Facts) -> Finding:
     return Finding(
         gate.name,
         gate.severity,
-        gate.reason.format(bound=gate.bound(facts.params)),
+        gate.reason.format(bound=gate.bound(facts)),
         applied=int((~np.isnan(value)).sum()),
         worst=None if worst is None else float(worst),
-        indices=np.flatnonzero(gate.caught(value, facts.params)),
+        indices=np.flatnonzero(gate.caught(value, facts)),
     )
 
 
@@ -149,14 +164,14 @@ def joined(reports: Sequence[GateReport]) -> GateReport:
 def _joined(gate: Gate, parts: Sequence[Finding], starts: I64) -> Finding:
     worst = [part.worst for part in parts if part.worst is not None]
     return replace(
-        parts[0],
+        max(parts, key=lambda part: part.n_caught),  # its reason names the bound that was passed
         applied=sum(part.applied for part in parts),
         worst=(min if gate.below else max)(worst, default=None),
         indices=np.concatenate([part.indices + start for part, start in zip(parts, starts, strict=False)]),
     )
 
 
-def _flag(_: CheckParams) -> float:
+def _flag(_: Facts) -> float:
     """Bound of a measure that is 0 or 1."""
     return 0.5
 
@@ -165,13 +180,40 @@ GATES: tuple[Gate, ...] = (
     Gate(
         "scf",
         "reject",
+        "where the output says whether the loop converged",
         measures.not_converged,
         _flag,
         "expected a converged self-consistency loop, found one that gave up.",
     ),
     Gate(
+        "projected-forces",
+        "reject",
+        "where there are forces",
+        measures.projected_forces,
+        _flag,
+        "expected minus the gradient of the energy, found forces of which a part was projected out.",
+    ),
+    Gate(
+        "learned-labels",
+        "reject",
+        "where there are labels",
+        measures.learned_labels,
+        _flag,
+        "expected labels of an electronic-structure method, found those of a machine-learned potential.",
+    ),
+    Gate(
+        "frame-of-reference",
+        "reject",
+        "free molecules without a cell whose forces are physical and sum to zero",
+        measures.turned_torque,
+        lambda facts: TURNED * facts.net_force,
+        "expected forces in the frame of the positions, found a torque above {bound:g} eV/angstrom an atom: "
+        "other axes.",
+    ),
+    Gate(
         "cell",
         "reject",
+        "periodic configurations",
         measures.cell_volume,
         lambda _: MIN_CELL,
         "expected a cell with a volume, found a flat one.",
@@ -180,35 +222,50 @@ GATES: tuple[Gate, ...] = (
     Gate(
         "closest-pair",
         "mark",
+        "every configuration",
         measures.closest_pair,
-        lambda params: params.min_distance,
+        lambda facts: facts.params.min_distance,
         "expected atoms at least {bound:g} of their covalent radii apart, found a closer pair.",
         below=True,
     ),
     Gate(
         "largest-force",
         "mark",
+        "where there are forces",
         measures.largest_force,
-        lambda params: params.max_force,
+        lambda facts: facts.params.max_force,
         "expected forces up to {bound:g} eV/angstrom, found a larger one.",
     ),
     Gate(
         "net-force",
         "mark",
+        FREE,
         measures.net_force,
-        lambda params: params.net_force,
+        lambda facts: facts.net_force,
         "expected forces that sum to zero, found more than {bound:g} eV/angstrom an atom.",
     ),
     Gate(
         "torque",
         "mark",
+        f"molecules, {FREE}",
         measures.torque,
-        lambda params: params.net_force,
+        lambda facts: facts.net_force,
         "expected forces without torque, found more than {bound:g} eV/angstrom an atom: another orientation.",
+    ),
+    Gate(
+        "energy-work",
+        "mark",
+        "adjacent steps of one calculation, physical forces and the energy that they derive from, no atom farther "
+        "than 0.3 angstrom, no strain above 0.1",
+        measures.work_error,
+        lambda facts: facts.params.work_error,
+        "expected the energy to change by the work since the step before, found more than {bound:g} times what "
+        "the trapezoid and noise explain.",
     ),
     Gate(
         "stress-symmetry",
         "mark",
+        "where there is a stress",
         measures.asymmetry,
         lambda _: MAX_ASYMMETRY,
         "expected a symmetric stress, found one that differs from its transpose by more than 1 kbar.",
@@ -216,6 +273,7 @@ GATES: tuple[Gate, ...] = (
     Gate(
         "spin-parity",
         "mark",
+        "molecules whose charge is whole and whose multiplicity is known",
         measures.spin_parity,
         _flag,
         "expected a multiplicity that the number of electrons allows, found the other parity.",
@@ -223,11 +281,26 @@ GATES: tuple[Gate, ...] = (
     Gate(
         "energy-kind",
         "mark",
+        "where there is an energy",
         measures.inconsistent_energy,
         _flag,
         "expected the energy that forces derive from, found an enthalpy or an unknown kind.",
     ),
-    Gate("no-forces", "mark", measures.missing_forces, _flag, "expected forces beside the energy, found none."),
-    Gate("no-energy", "mark", measures.missing_energy, _flag, "expected an energy beside the forces, found none."),
+    Gate(
+        "no-forces",
+        "mark",
+        "where there is an energy",
+        measures.missing_forces,
+        _flag,
+        "expected forces beside the energy, found none.",
+    ),
+    Gate(
+        "no-energy",
+        "mark",
+        "where there are forces",
+        measures.missing_energy,
+        _flag,
+        "expected an energy beside the forces, found none.",
+    ),
 )
 """The table of gates."""

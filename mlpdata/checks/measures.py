@@ -11,16 +11,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mlpdata.checks.energy_work import Steps
+from mlpdata.checks.noise import Noise, noise
 from mlpdata.elements import COVALENT_RADII
 from mlpdata.frames import Frames
-from mlpdata.neighbors import CLOSE, minimum_distances, neighbor_lists
+from mlpdata.neighbors import CLOSE, neighbor_lists
 from mlpdata.schema.calculation import EnergyKind, ForcesAre
+from mlpdata.schema.method import Method
 from mlpdata.schema.params import CheckParams
-from mlpdata.schema.properties import NO, UNKNOWN
+from mlpdata.schema.properties import NO, UNKNOWN, YES
 from mlpdata.units import F64
 
 Mask = NDArray[np.bool_]
 
+TURNED_SHARE = 0.1
+"""Part of the size of the forces that a torque has at least where they are given in other axes."""
+WORKING = {"physical", "zeroed_on_fixed"}
+"""Forces whose work changes the energy; fixed atoms do none."""
+CONSISTENT = {"free", "total"}
+"""Kinds of energy that forces derive from."""
 MIN_CELL = 1e-4
 """Smallest volume of a periodic cell whose edges are scaled to length one; flatter ones have no neighbours."""
 
@@ -28,12 +37,40 @@ RADII = np.nan_to_num(COVALENT_RADII, nan=1.7)
 """Covalent radii [angstrom]; those past curium, which nobody measured, as large as curium's."""
 
 
+class Circumstances(NamedTuple):
+    """What a run says of all its configurations."""
+
+    forces_are: ForcesAre = "physical"
+    energy_kind: EnergyKind = "total"
+    code: str = ""
+    """Name in `Method`; it decides how much noise is sound."""
+    acted_on: bool = False
+    """Whether a solvent, a field or point charges take up force and torque."""
+
+    @classmethod
+    def of(cls, method: Method, forces_are: ForcesAre, energy_kind: EnergyKind) -> Circumstances:
+        """The circumstances of a run, from what its output says."""
+        acted_on = method.solvent not in {None, "none"} or bool(method.external)
+        return cls(forces_are, energy_kind, method.code, acted_on)
+
+
 class Facts(NamedTuple):
-    """What a run says of all its frames."""
+    """What a measure may ask beyond the configurations themselves."""
 
     params: CheckParams
-    forces_are: ForcesAre
-    energy_kind: EnergyKind
+    circumstances: Circumstances
+    steps: Steps
+    """The steps between adjacent configurations of the block."""
+
+    @property
+    def noise(self) -> Noise:
+        """What sound labels of the code stray by."""
+        return noise(self.circumstances.code)
+
+    @property
+    def net_force(self) -> float:
+        """Bound of the net force an atom [eV/angstrom]."""
+        return self.params.net_force or self.noise.force
 
 
 def _reduce(ufunc: np.ufunc, per_atom: F64, frames: Frames, empty: float) -> F64:
@@ -58,10 +95,14 @@ def _where(applies: Mask, value: F64) -> F64:
 
 
 def _free_forces(frames: Frames, facts: Facts) -> Mask:
-    """Configurations whose forces ought to sum to zero: physical, and on no atom constrained or zeroed."""
-    if facts.forces_are != "physical":
+    """Configurations whose forces ought to sum to zero: physical, nothing acts from outside, no atom is held.
+
+    A ghost atom has basis functions and a force, but is not in the table of atoms of every code.
+    """
+    if facts.circumstances.forces_are != "physical" or facts.circumstances.acted_on:
         return np.zeros(len(frames), bool)
-    return ~_any(frames.get("force_mask") == NO, frames)
+    held = (frames.get("force_mask") == NO) | (frames.get("fixed") == YES).any(axis=1) | (frames.atomic_numbers == 0)
+    return ~_any(held, frames)
 
 
 def net_force(frames: Frames, facts: Facts) -> F64:
@@ -71,24 +112,59 @@ def net_force(frames: Frames, facts: Facts) -> F64:
 
 
 def torque(frames: Frames, facts: Facts) -> F64:
-    """Torque of a molecule an atom, over its radius of gyration [eV/angstrom].
-
-    Forces in another orientation than the positions show here and nowhere else (pitfall G1).
-    """
-    molecule = (frames.pbc == 0).all(axis=1) & (frames.n_atoms > 1)
+    """Torque of a molecule an atom, over its radius of gyration [eV/angstrom]."""
+    applies = _free_forces(frames, facts) & (frames.pbc == 0).all(axis=1) & (frames.n_atoms > 1)
+    if not applies.any():
+        return np.full(len(frames), np.nan)
     n_atoms = np.maximum(frames.n_atoms, 1)
     centre = _sum(frames.positions, frames) / n_atoms[:, None]
     arms = frames.positions - centre[frames.configuration_of_atom]
     radius = np.sqrt(_sum((arms**2).sum(axis=1), frames) / n_atoms)
     turn = np.linalg.norm(_sum(np.cross(arms, frames.forces), frames), axis=1)
-    applies = _free_forces(frames, facts) & molecule & (radius > 0)
+    applies &= radius > 0
     return _where(applies, turn / n_atoms / np.where(applies, radius, 1.0))
+
+
+def turned_torque(frames: Frames, facts: Facts) -> F64:
+    """The torque where nothing but another orientation of the forces explains it [eV/angstrom].
+
+    Forces that sum to zero and yet turn a free molecule by a good part of their size are given in other axes than
+    the positions (pitfall G1). A cell around the molecule may mean that its images act on it.
+    """
+    value = torque(frames, facts)
+    size = np.sqrt(_sum((frames.forces**2).sum(axis=1), frames) / np.maximum(frames.n_atoms, 1))
+    explained = (value < TURNED_SHARE * size) | ~np.isnan(frames.cell[:, 0, 0])
+    return _where(~explained & (net_force(frames, facts) <= facts.net_force), value)
+
+
+def work_error(frames: Frames, facts: Facts) -> F64:
+    """Change of the energy that the work of a step leaves unexplained, over what trapezoid and noise explain."""
+    value = np.full(len(frames), np.nan)
+    if facts.circumstances.forces_are in WORKING and facts.circumstances.energy_kind in CONSISTENT:
+        tolerance = facts.steps.tolerance(frames.n_atoms, energy=facts.noise.energy, force=facts.noise.force)
+        value[facts.steps.after] = facts.steps.error / tolerance
+    return value
+
+
+def projected_forces(frames: Frames, facts: Facts) -> F64:
+    """1 where there are forces of which a part was taken away, as on images of a band; 0 where they are whole."""
+    return _where(_have_forces(frames), np.full(len(frames), float(facts.circumstances.forces_are == "projected")))
+
+
+def learned_labels(frames: Frames, facts: Facts) -> F64:
+    """1 where a machine-learned potential gave the labels (pitfall V11), 0 where electrons did."""
+    learned = "ml" in {facts.circumstances.forces_are, facts.circumstances.energy_kind}
+    return _where(_have_forces(frames) | ~np.isnan(frames.energy), np.full(len(frames), float(learned)))
+
+
+def _have_forces(frames: Frames) -> Mask:
+    return _any(~np.isnan(frames.forces[:, 0]), frames)
 
 
 def largest_force(frames: Frames, facts: Facts) -> F64:
     """Largest force on an atom [eV/angstrom]."""
     largest = _reduce(np.maximum, np.linalg.norm(frames.forces, axis=1), frames, np.nan)
-    return largest if facts.forces_are != "absent" else np.full(len(frames), np.nan)
+    return largest if facts.circumstances.forces_are != "absent" else np.full(len(frames), np.nan)
 
 
 def asymmetry(frames: Frames, _: Facts) -> F64:
@@ -111,10 +187,10 @@ def closest_pair(frames: Frames, facts: Facts) -> F64:
     """Smallest distance over the sum of covalent radii; infinite where no pair is closer than the bound."""
     value = np.full(len(frames), np.nan)
     searched = ~(cell_volume(frames, facts) < MIN_CELL)
-    block = frames if searched.all() else frames.select(searched)
+    block = frames if searched.all() else frames.select(searched)  # the store asks whole blocks for the same distances
     reach = facts.params.min_distance * 2 * _reduce(np.maximum, RADII[block.atomic_numbers], block, 0.0)
     # the distance alone is found in half the time, and nearly always says that nothing is close
-    shortest = minimum_distances(block)
+    shortest = block.closest_distances
     near = (shortest < reach) | (np.isnan(shortest) & (reach > CLOSE))
     ratio = np.full(len(block), np.inf)
     if near.any():
@@ -155,17 +231,16 @@ def spin_parity(frames: Frames, _: Facts) -> F64:
 
 def missing_forces(frames: Frames, facts: Facts) -> F64:
     """1 where there is an energy without forces on every atom, 0 where both are there."""
-    absent = _any(np.isnan(frames.forces[:, 0]), frames) | np.array(facts.forces_are == "absent")
+    absent = _any(np.isnan(frames.forces[:, 0]), frames) | np.array(facts.circumstances.forces_are == "absent")
     return _where(~np.isnan(frames.energy), absent.astype(np.float64))
 
 
 def missing_energy(frames: Frames, _: Facts) -> F64:
     """1 where there are forces without an energy, 0 where both are there."""
-    present = _any(~np.isnan(frames.forces[:, 0]), frames)
-    return _where(present, np.isnan(frames.energy).astype(np.float64))
+    return _where(_have_forces(frames), np.isnan(frames.energy).astype(np.float64))
 
 
 def inconsistent_energy(frames: Frames, facts: Facts) -> F64:
     """1 where the energy is not known to be the one that forces derive from, or is an enthalpy (pitfall V3)."""
-    wrong = facts.energy_kind in {"enthalpy", "unknown"}
+    wrong = facts.circumstances.energy_kind not in CONSISTENT
     return _where(~np.isnan(frames.energy), np.full(len(frames), float(wrong)))

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlpdata.checks.energy_work import Steps, between
 from mlpdata.errors import UsageError
 from mlpdata.frames import Frames
 from mlpdata.schema.properties import NAN
-from mlpdata.units import BOHR, F64, HARTREE, RYDBERG
+from mlpdata.units import BOHR, HARTREE, RYDBERG
 
 KCAL = 23.060547830619
 """1 eV in kcal/mol: Avogadro's number times the elementary charge over 4184 J, all exact."""
@@ -34,8 +35,6 @@ MISTAKES = {
 }
 """Slope and the mistake it names."""
 
-MAX_STEP = 0.3
-"""Steps with a larger displacement of an atom are left out: the trapezoid no longer gives their work [angstrom]."""
 MIN_STEPS = 3
 """Fewer steps say nothing."""
 MIN_CORRELATION = 0.9
@@ -63,39 +62,45 @@ class UnitRatio(NamedTuple):
 def units_by_ratio(frames: Frames) -> UnitRatio:
     """Regress dE on the work along adjacent configurations of one trajectory.
 
-    The work of a step is -(F1 + F2)/2 . dx, displacements by minimum image and relative to the lattice, and
-    volume * stress : strain where the cell changes. Steps without labels or farther than `MAX_STEP` are left out.
-
     Raises:
         UsageError: the configurations are not of the same atoms.
     """
-    if len(frames) <= MIN_STEPS:
-        return UnitRatio(NAN, NAN, NAN, 0, None)
-    if (frames.n_atoms != frames.n_atoms[0]).any() or _species_change(frames):
+    numbers = np.split(frames.atomic_numbers, frames.atom_start[1:-1])
+    if any(not np.array_equal(numbers[0], other) for other in numbers[1:]):
         raise UsageError("expected the frames of one trajectory, found different atoms.")
-    work, moved = _work(frames)
-    change = np.diff(frames.energy)
-    used = np.isfinite(work).all(axis=1) & np.isfinite(change) & (moved <= MAX_STEP)
-    return _regressed(work[used], change[used])
+    regression = Regression()
+    regression.add(between(frames, np.arange(1, len(frames))))
+    return regression.result()
 
 
-def _regressed(work: F64, change: F64) -> UnitRatio:
-    """Least squares of `change` (n_steps,) on the two kinds of `work` (n_steps, 2), as far as there is any."""
-    done = np.abs(work).max(axis=0, initial=0.0) > 0
-    if len(work) < MIN_STEPS + int(done.sum()) - 1 or not done.any():
-        return UnitRatio(NAN, NAN, NAN, len(work), None)
-    slopes = np.full(2, NAN)
-    slopes[done] = np.linalg.lstsq(work[:, done], change, rcond=None)[0]
-    explained = work[:, done] @ slopes[done]
-    length = float(np.linalg.norm(explained) * np.linalg.norm(change))
-    correlation = float(explained @ change) / length if length else 0.0
-    mistake = _named(float(slopes[0])) if correlation >= MIN_CORRELATION else None
-    return UnitRatio(float(slopes[0]), float(slopes[1]), correlation, len(work), mistake)
+class Regression:
+    """Least squares of the energy's change on the work of a run, from sums: a long run takes no more memory."""
 
+    def __init__(self) -> None:
+        self.n_steps = 0
+        self._work = np.zeros((2, 2))
+        self._both = np.zeros(2)
+        self._change = 0.0
 
-def _species_change(frames: Frames) -> bool:
-    rows = frames.atomic_numbers.reshape(len(frames), -1)
-    return bool((rows != rows[0]).any())
+    def add(self, steps: Steps) -> None:
+        """Take in some steps of the run."""
+        self.n_steps += len(steps.change)
+        self._work += steps.work.T @ steps.work
+        self._both += steps.work.T @ steps.change
+        self._change += float(steps.change @ steps.change)
+
+    def result(self) -> UnitRatio:
+        """The slopes over all steps so far."""
+        done = np.diag(self._work) > 0
+        if self.n_steps < MIN_STEPS + int(done.sum()) - 1 or not done.any():
+            return UnitRatio(NAN, NAN, NAN, self.n_steps, None)
+        slopes = np.full(2, NAN)
+        slopes[done] = np.linalg.lstsq(self._work[np.ix_(done, done)], self._both[done], rcond=None)[0]
+        explained = np.where(done, slopes, 0.0)
+        length = float(np.sqrt(explained @ self._work @ explained * self._change))
+        correlation = float(explained @ self._both) / length if length else 0.0
+        mistake = _named(float(slopes[0])) if correlation >= MIN_CORRELATION else None
+        return UnitRatio(float(slopes[0]), float(slopes[1]), correlation, self.n_steps, mistake)
 
 
 def _named(slope: float) -> str | None:
@@ -106,31 +111,3 @@ def _named(slope: float) -> str | None:
     if not abs(abs(slope) / nearest - 1) <= NEAR:
         return None
     return MISTAKES[nearest] + ("; and forces have the wrong sign" if slope < 0 else "")
-
-
-def _work(frames: Frames) -> tuple[F64, F64]:
-    """Work of forces and of stress of each step [eV], shape (n_steps, 2), and its largest displacement [angstrom]."""
-    positions = frames.positions.reshape(len(frames), -1, 3)
-    forces = frames.forces.reshape(len(frames), -1, 3)
-    cell = _whole_cells(frames)
-    hops = np.diff(positions @ np.linalg.inv(cell), axis=0)
-    hops -= np.round(hops) * frames.pbc[1:, None, :]
-    moves = hops @ ((cell[:-1] + cell[1:]) / 2)
-    force_work = -((forces[:-1] + forces[1:]) / 2 * moves).sum(axis=(1, 2))
-    return np.stack([force_work, _stress_work(frames, cell)], axis=1), np.linalg.norm(moves, axis=2).max(axis=1)
-
-
-def _whole_cells(frames: Frames) -> F64:
-    """Cells with an inverse: unit vectors stand for those of open axes where they are missing."""
-    cell = np.nan_to_num(frames.cell)
-    missing = (np.linalg.norm(cell, axis=2) == 0) & (frames.pbc == 0)
-    return np.where(missing[:, :, None], np.eye(3), cell)
-
-
-def _stress_work(frames: Frames, cell: F64) -> F64:
-    """Volume * stress : strain of each step [eV]; zero where the cell stands still, NaN where the stress is absent."""
-    strain = np.linalg.inv((cell[:-1] + cell[1:]) / 2) @ np.diff(cell, axis=0)
-    still = np.abs(strain).max(axis=(1, 2)) < 1e-12
-    pressed = frames.stress * np.abs(np.linalg.det(cell))[:, None, None]
-    work = ((pressed[:-1] + pressed[1:]) / 2 * strain).sum(axis=(1, 2))
-    return np.where(still, 0.0, work)

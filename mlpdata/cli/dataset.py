@@ -1,4 +1,4 @@
-"""Verbs about a store: show, sql, log, verify."""
+"""Verbs about a store: show, method, sql, log, verify."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def show(
     ] = None,
     store: StoreOption = STORE,
     at: AtOption = None,
+    native: Annotated[bool, typer.Option("--native", help="Numbers as the file printed them, in its units.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show a configuration with its labels, source and line, or what the snapshot holds."""
@@ -31,6 +32,9 @@ def show(
         _show_snapshot(snapshot, json)
         return
     found = configuration(snapshot, id)
+    if native:
+        _show_native(snapshot, found, json)
+        return
     if json:
         say_json(found)
         return
@@ -42,6 +46,30 @@ def show(
     forces = found["forces"] or [None] * len(found["atomic_numbers"])
     rows = zip(found["atomic_numbers"], found["positions"], forces, strict=True)
     say_rows(("Z", "position [angstrom]", "force [eV/angstrom]"), [(z, _text(r), _text(f)) for z, r, f in rows])
+
+
+def _show_native(snapshot: Any, found: dict[str, Any], json: bool) -> None:
+    """The numbers of a configuration as its files printed them."""
+    from mlpdata.native import printed
+
+    calculation = next(one for one in snapshot.calculations() if one.record == found["calculation_record"])
+    numbers = printed(snapshot.read([bytes.fromhex(found["id"])]), 0, calculation)
+    where = {"id": found["id"], "source": found["source"], "line": found["line"]}
+    if json:
+        say_json({**where, **{name: {**one._asdict(), "values": one.as_text()} for name, one in numbers.items()}})
+        return
+    for name, value in where.items():
+        say(f"{name:18s} {_text(value)}")
+    for name, one in numbers.items():
+        note = f", {one.note}" if one.note else ""
+        beside = "" if one.source == found["source"] else f", from {one.source}"
+        text = one.as_text()
+        if isinstance(text, list):
+            say(f"{name} [{one.unit}{note}{beside}]")
+            for row in text:
+                say(f"  {_text(row)}")
+        else:
+            say(f"{name:18s} {text} [{one.unit}{note}{beside}]")
 
 
 def _text(value: Any) -> str:
@@ -90,6 +118,38 @@ def _show_snapshot(snapshot: Any, json: bool) -> None:
         return
     say(repr(snapshot))
     say_table(table, "table", None)
+
+
+methods = typer.Typer(help="Levels of theory and settings, as the outputs state them.", no_args_is_help=True)
+app.add_typer(methods, name="method")
+
+
+@methods.command("show")
+def method_show(
+    which: Annotated[
+        str | None, typer.Argument(help="Id of a method or theory or its start, or an output; none: all of the store.")
+    ] = None,
+    store: StoreOption = STORE,
+    at: AtOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print the DFT record of a method, as YAML: code, functional, cutoff, k points, convergence, potentials."""
+    import yaml
+
+    from mlpdata.api import Store
+    from mlpdata.methods import file_records, method_records
+
+    path = Path(which) if which is not None else None
+    if path is not None and path.is_file():
+        found = file_records(path)
+    else:
+        found = method_records(Store(store).snapshot(at), which)
+    documents = [one.as_json() for one in found]
+    if json:
+        for document in documents:
+            say_json(document)
+    else:
+        say(yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120).rstrip())
 
 
 @app.command()

@@ -23,7 +23,7 @@ DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu or cuda,
 def record(store: StoreOption = STORE, at: AtOption = None, out: OutOption = None, json: JsonOption = False) -> None:
     """Print the DFT parameters of every method in the store, as YAML."""
     from mlpdata.api import Store
-    from mlpdata.workflow import make_record
+    from mlpdata.methods import make_record
 
     methods, environment = make_record(Store(store).snapshot(at))
     if json:

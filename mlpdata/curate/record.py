@@ -13,6 +13,7 @@ import yaml
 from mlpdata.elements import ATOMIC_NUMBERS
 from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.dft_record import Code, DftParameters, DftRecord, FormulaCount, System
+from mlpdata.schema.functionals import LIBXC
 from mlpdata.schema.method import Method
 
 Row = Mapping[str, Any]
@@ -21,16 +22,20 @@ Row = Mapping[str, Any]
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
 
 
-def dft_record(method: Method, systems: Iterable[Row]) -> DftRecord:
+def dft_record(method: Method, systems: Iterable[Row], spacings: Iterable[float] = ()) -> DftRecord:
     """The record of one method.
 
     Args:
         method: level of theory.
         systems: rows with `formula` and `configurations`, and `charge` and `multiplicity` where they are known.
+        spacings: distances of neighbouring k points in its calculations [1/angstrom].
     """
-    rows = list(systems)
+    rows, met = list(systems), sorted(spacings)
     return DftRecord(
-        method=method.id, theory=method.theory, system=_system(rows), dft_parameters=_parameters(method, rows)
+        method=method.id,
+        theory=method.theory,
+        system=_system(rows),
+        dft_parameters=_parameters(method, rows, tuple(dict.fromkeys((met[0], met[-1]))) if met else ()),
     )
 
 
@@ -45,10 +50,11 @@ def _system(rows: Sequence[Row]) -> System:
     )
 
 
-def _parameters(method: Method, rows: Sequence[Row]) -> DftParameters:
+def _parameters(method: Method, rows: Sequence[Row], spacings: tuple[float, ...]) -> DftParameters:
     return DftParameters(
         code=Code(name=method.code, version=method.code_version),
         functional=method.functional,
+        libxc=LIBXC.get(method.functional or "", ()),
         exact_exchange=method.exact_exchange,
         correlation=method.correlation,
         dispersion=method.dispersion,
@@ -60,6 +66,7 @@ def _parameters(method: Method, rows: Sequence[Row]) -> DftParameters:
         encut=method.cutoff_energy,
         encut_density=method.cutoff_density,
         kpoints=method.kpoints,
+        kpoint_spacing=spacings,
         smearing=method.smearing,
         convergence=method.convergence,
         spin=method.spin,
@@ -74,18 +81,30 @@ def _met(rows: Sequence[Row], name: str) -> tuple[Any, ...]:
     return tuple(sorted({row[name] for row in rows if row.get(name) is not None}))
 
 
-def records(calculations: Iterable[Calculation], rows: Iterable[Row]) -> str:
-    """The records of all methods as YAML, sorted by the method's id.
+def dft_records(calculations: Iterable[Calculation], rows: Iterable[Row]) -> list[DftRecord]:
+    """The records of all methods, sorted by the method's id.
 
     Args:
         calculations: of a snapshot.
         rows: `method_id` and what `dft_record` takes.
     """
-    methods = {one.method.id: one.method for one in calculations}
+    methods: dict[str, Method] = {}
+    spacings: dict[str, list[float]] = {}
+    for one in calculations:
+        methods[one.method.id] = one.method
+        if one.kpoint_spacing is not None:
+            spacings.setdefault(one.method.id, []).append(round(one.kpoint_spacing, 6))
     systems: dict[str, list[Row]] = {}
     for row in rows:
         systems.setdefault(row["method_id"], []).append(row)
-    documents = [dft_record(method, systems.get(name, [])).as_json() for name, method in sorted(methods.items())]
+    return [
+        dft_record(method, systems.get(name, []), spacings.get(name, [])) for name, method in sorted(methods.items())
+    ]
+
+
+def records(calculations: Iterable[Calculation], rows: Iterable[Row]) -> str:
+    """The records of all methods as YAML. See `dft_records`."""
+    documents = [one.as_json() for one in dft_records(calculations, rows)]
     text: str = yaml.safe_dump(documents, sort_keys=False, allow_unicode=True, width=120)
     return text
 

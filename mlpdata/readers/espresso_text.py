@@ -280,7 +280,9 @@ class _Run:
         if "stress" in steps[0].at:
             table = b"".join(self.table(step.at["stress"], 3) for step in steps)
             # pw.x prints the pressure tensor, positive in compression (pitfall Q1); kbar stand beside it, less finely.
-            arrays["stress"] = Quantity(-numbers(table, 18 * count).reshape(count, 3, 6)[:, :, :3], "Ry/bohr^3", 8)
+            arrays["stress"] = Quantity(
+                -numbers(table, 18 * count).reshape(count, 3, 6)[:, :, :3], "Ry/bohr^3", 8, sign=-1
+            )
         return Printed(np.full(count, n_atoms), arrays)
 
     def values(self, steps: Sequence[Step], name: str) -> F64:
@@ -337,7 +339,7 @@ class _Run:
             return {"cell": cells, "positions": Quantity(np.tile(structure.positions, (count, 1)), "bohr")}
         coordinates = self.coordinates(steps)
         if self.unit(positions)[0] == b"crystal":
-            return {"cell": cells, "positions": Quantity((coordinates @ cells.values).reshape(-1, 3), cells.unit)}
+            return {"cell": cells, "positions": Quantity((coordinates @ cells.values).reshape(-1, 3), cells.unit, basis="fractional")}
         places = coordinates.reshape(-1, 3)
         return {
             "cell": cells,

@@ -11,7 +11,7 @@ References:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,10 +73,18 @@ class Account:
     """Line of the first of them."""
     post_scf: float = 0.0
     """Largest difference between the energy of a step and that of its last iteration [eV]."""
+    unclear: dict[str, list[int]] = field(default_factory=dict)
+    """What could not be read, with the lines of the steps that lack it."""
 
     def cut(self, line: int) -> None:
         """A step was begun at `line` and not ended (pitfall V13)."""
         self.left_out.append(LeftOut(line=line, reason="expected </calculation>, found the end. The run was cut."))
+
+    def note(self, steps: Sequence[Step], lacking: Iterable[bool], what: str) -> None:
+        """Remember the `steps` that lack `what`."""
+        lines = [step.line for step, one in zip(steps, lacking, strict=True) if one]
+        if lines:
+            self.unclear.setdefault(what, []).extend(lines)
 
 
 def _header(source: Input) -> tuple[xml.Element, int]:
@@ -182,6 +190,10 @@ def _printed(steps: Sequence[Step], tables: Tables, loops: Sequence[Loop], share
     """One block as the file prints it, with energies that are energies, and zeros that mean nothing made absent."""
     n, n_atoms = len(steps), len(shared.atomic_numbers)
     free, sigma0, no_entropy = _energies(tables, loops, shared)
+    account.note(steps, np.isnan(sigma0), "no readable e_wo_entrp and e_0_energy")
+    if shared.max_electronic_steps is not None and not shared.is_response:
+        unknown = (loop.n_iterations == shared.max_electronic_steps > 1 and np.isnan(loop.change) for loop in loops)
+        account.note(steps, unknown, "convergence is unknown, as the last iterations cannot be read")
     if not shared.is_response:
         difference = np.abs(free - [loop.energies[0] for loop in loops])
         account.post_scf = max(account.post_scf, float(np.nanmax(difference, initial=0.0)))
@@ -190,11 +202,11 @@ def _printed(steps: Sequence[Step], tables: Tables, loops: Sequence[Loop], share
     decimals = None if shared.external_pressure else 8
     arrays: dict[str, Quantity | ArrayLike] = {
         "atomic_numbers": np.tile(shared.atomic_numbers, n),
-        "positions": Quantity(_cartesian(tables).reshape(-1, 3), "angstrom"),
+        "positions": Quantity(_cartesian(tables).reshape(-1, 3), "angstrom", 8, basis="fractional"),
         "cell": Quantity(tables.cells, "angstrom", 8),
         "pbc": np.ones((n, 3), np.int8),
         "forces": Quantity(tables.forces.reshape(-1, 3), "eV/angstrom", 8),
-        "stress": Quantity(stress, "kbar", 8),
+        "stress": Quantity(stress, "kbar", 8, sign=-1),
         "energy": Quantity(free, "eV", decimals),
         "energy_sigma0": Quantity(sigma0, "eV", decimals),
         "energy_no_entropy": Quantity(no_entropy, "eV", decimals),
@@ -253,6 +265,8 @@ def _ending(source: Input, shared: Run, account: Account) -> Ending:
             f"energies differ from the last iteration's by up to {account.post_scf:.6f} eV: "
             "dispersion or another term added after the SCF, which vasprun.xml may not name (V2)."
         )
+    for what, lines in account.unclear.items():
+        warnings.append(f"line {', '.join(map(str, lines[:5]))}{' ...' if len(lines) > 5 else ''}: {what}.")
     whole = _END in source.data[max(0, len(source.data) - 4096) :] and not source.cut
     reason = "" if whole else "expected </modeling> at the end, found none. The run was killed or is still going."
     return Ending("complete" if whole else "truncated", reason, tuple(left_out), tuple(warnings))

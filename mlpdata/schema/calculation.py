@@ -13,14 +13,14 @@ Status = Literal["complete", "truncated", "failed"]
 RunKind = Literal[
     "single_point", "relax", "vc-relax", "md", "neb", "phonon", "response", "scan", "irc", "bands", "unknown"
 ]
-ForcesAre = Literal["physical", "projected", "biased", "with_external", "zeroed_on_fixed", "absent"]
+ForcesAre = Literal["physical", "projected", "biased", "with_external", "zeroed_on_fixed", "ml", "absent"]
 Kind = Literal[
     "equilibrium", "aimd", "reaction_path", "random", "defect", "isolated_atom", "dimer", "strained", "phonon",
     "liquid_amorphous", "unknown",
 ]  # fmt: skip
 """Kinds of configuration, by what they are there for."""
-EnergyKind = Literal["free", "total", "enthalpy", "unknown"]
-"""free: force-consistent with smearing (F = E - TS); total: no smearing, the same thing."""
+EnergyKind = Literal["free", "total", "enthalpy", "ml", "unknown"]
+"""free: force-consistent with smearing (F = E - TS); total: no smearing, the same thing; ml: of a learned potential."""
 
 
 class Source(Noun):
@@ -78,6 +78,8 @@ class Calculation(Noun):
     """What `forces` are."""
     temperature_target: float | None = None
     """Set point of the thermostat [K]."""
+    kpoint_spacing: float | None = None
+    """Largest distance of neighbouring k points in the first cell, 2 pi / (length * divisions) [1/angstrom]."""
     group: str = ""
     """Configurations of one group never straddle a split."""
     license: str | None = None

@@ -40,6 +40,8 @@ class DftParameters(Noun):
     """Program and version."""
     functional: str | None
     """Exchange and correlation."""
+    libxc: tuple[int, ...]
+    """Ids of the functional in libxc; empty where it has none or the functional is unknown."""
     exact_exchange: float | None
     """Fraction."""
     correlation: str | None
@@ -62,6 +64,8 @@ class DftParameters(Noun):
     """Plane-wave cutoff of the density [eV]."""
     kpoints: Kpoints | None
     """Mesh and centring."""
+    kpoint_spacing: tuple[float, ...]
+    """Smallest and largest distance of neighbouring points met, 2 pi / (length * divisions) [1/angstrom]."""
     smearing: Smearing | None
     """Method and sigma [eV]."""
     convergence: Convergence

@@ -35,8 +35,11 @@ class CheckParams(Noun):
     """Larger forces are marked [eV/angstrom]."""
     min_distance: Fraction = 0.5
     """Closer pairs are marked, as a fraction of the sum of covalent radii."""
-    net_force: Positive = 0.05
-    """Larger net forces an atom are marked [eV/angstrom]."""
+    net_force: Positive | None = None
+    """Larger net forces and torques an atom are marked [eV/angstrom]; null: three times what sound runs of the code show.
+    """
+    work_error: Positive = 1.0
+    """Steps whose energy and work differ by more are marked, as a multiple of what trapezoid and noise explain."""
     one_theory: bool = True
     """Whether more than one theory is an error."""
     purpose: Literal["train", "redistribute", "commercial"] = "train"

@@ -13,12 +13,12 @@ from tiny import N_CALCULATIONS, N_CONFIGURATIONS
 from mlpdata.api import Snapshot, Store
 from mlpdata.curate.freeze import open_view
 from mlpdata.errors import CheckFailed, CorruptError, InputError, MlpdataError, NotFound, UsageError
+from mlpdata.methods import make_record
 from mlpdata.schema.params import CheckParams, IngestParams, Params, SplitParams
 from mlpdata.workflow import (
     check_snapshot,
     freeze_query,
     make_dataset,
-    make_record,
     make_split,
     make_view,
     raise_on_errors,

@@ -1,0 +1,60 @@
+"""Functionals: canonical names and what libxc calls them.
+
+References:
+    S. Lehtola et al., SoftwareX 7, 1 (2018), doi 10.1016/j.softx.2017.11.002; ids as in libxc 7.0.
+"""
+
+from __future__ import annotations
+
+LIBXC: dict[str, tuple[int, ...]] = {
+    "LDA": (1, 9),
+    "SVWN5": (1, 7),
+    "PWLDA": (1, 12),
+    "PBE": (101, 130),
+    "revPBE": (102, 130),
+    "RPBE": (117, 130),
+    "PBEsol": (116, 133),
+    "PW91": (109, 134),
+    "BLYP": (106, 131),
+    "BP86": (106, 132),
+    "OLYP": (110, 131),
+    "AM05": (120, 135),
+    "B97-D": (170,),
+    "HCTH407": (164,),
+    "TPSS": (202, 231),
+    "revTPSS": (212, 241),
+    "M06-L": (203, 233),
+    "SCAN": (263, 267),
+    "RSCAN": (493, 494),
+    "R2SCAN": (497, 498),
+    "MN15-L": (260, 261),
+    "B97M-V": (254,),
+    "B3LYP": (402,),
+    "B3LYP5": (475,),
+    "B3PW91": (401,),
+    "B3P86": (403,),
+    "O3LYP": (404,),
+    "X3LYP": (411,),
+    "PBE0": (406,),
+    "B97-1": (408,),
+    "B97-2": (410,),
+    "BHandH": (435,),
+    "BHandHLYP": (436,),
+    "CAM-B3LYP": (433,),
+    "HSE03": (427,),
+    "HSE06": (428,),
+    "HSEsol": (481,),
+    "LC-wPBE": (478,),
+    "wB97": (463,),
+    "wB97X": (464,),
+    "wB97X-D": (471,),
+    "wB97X-D3": (399,),
+    "wB97X-V": (466,),
+    "wB97M-V": (531,),
+    "TPSSh": (457,),
+    "M06": (449, 235),
+    "M06-2X": (450, 236),
+    "MN15": (268, 269),
+    "SCAN0": (264, 267),
+}
+"""Ids of exchange and correlation, or of both in one, by canonical name."""
