@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from mlpdata.readers.espresso_names import dispersion_of, functional, smearing
-from mlpdata.readers.text import number
+from mlpdata.readers.text import number, whole
 from mlpdata.readers.xml import Element, text
 from mlpdata.schema.method import Convergence, Hubbard, Kpoints, Method, Pseudopotential, Smearing
 from mlpdata.units import scalar
@@ -22,6 +22,7 @@ _DISPERSIONS = (
     (rb"XDM dispersion|Exchange-hole dipole", "XDM"),
 )
 _XML_DISPERSIONS = {"dft-d": "D2", "grimme-d2": "D2", "ts": "TS", "xdm": "XDM", "mbd": "MBD"}
+_SHELLS = {b"0": "s", b"1": "p", b"2": "d", b"3": "f"}
 _D3 = {"2": "D2", "3": "D3", "4": "D3(BJ)", "5": "D3M", "6": "D3M(BJ)"}
 
 
@@ -80,14 +81,14 @@ def _hubbard(header: bytes) -> tuple[Hubbard, ...]:
     table = re.search(rb"LDA\+U calculation.*?\n.*atomic species +L +U .*\n((?:\s+\S+\s+\d\s+[\d. -]+\n)+)", header)
     for row in table[1].splitlines() if table else []:
         species, shell, u = row.split()[:3]
-        found.append((species.decode(), "spdf"[int(shell)], number(u)))
+        found.append((species.decode("latin-1"), _SHELLS.get(shell), number(u)))
     scheme = "dudarev" if re.search(rb"Simplified LDA\+U|Dudarev", header) else None
     return tuple(Hubbard(species=species, orbital=orbital, u=u, scheme=scheme) for species, orbital, u in found)
 
 
 def _kpoints(header: bytes) -> Kpoints | None:
     """Standard output lists the irreducible points; only the XML file knows the mesh."""
-    match = re.search(rb"number of k points=\s*(\d+)", header)
+    match = re.search(rb"number of k points=\s*(\d{1,9})(?!\d)", header)
     return Kpoints(count=int(match[1])) if match else None
 
 
@@ -205,12 +206,14 @@ def _xml_hubbard(asked: Element) -> tuple[Hubbard, ...]:
 
 def _xml_kpoints(asked: Element, points: Element | None) -> Kpoints:
     """The mesh as asked for, and the number of irreducible points."""
-    grid, count = asked.find("k_points_IBZ/monkhorst_pack"), None if points is None else int(text(points))
+    grid, count = asked.find("k_points_IBZ/monkhorst_pack"), None if points is None else whole(text(points))
     if grid is None:
         return Kpoints(count=count, centring="list")
-    n = [int(grid.get(f"nk{i}", "0")) for i in (1, 2, 3)]
-    k = [int(grid.get(f"k{i}", "0")) / 2 for i in (1, 2, 3)]
-    return Kpoints(mesh=(n[0], n[1], n[2]), shift=(k[0], k[1], k[2]), count=count)
+    printed = [whole(grid.get(name, "0")) for name in ("nk1", "nk2", "nk3", "k1", "k2", "k3")]
+    n = [one for one in printed if one is not None]
+    if len(n) < len(printed):
+        return Kpoints(count=count)
+    return Kpoints(mesh=(n[0], n[1], n[2]), shift=(n[3] / 2, n[4] / 2, n[5] / 2), count=count)
 
 
 def _xml_smearing(asked: Element) -> Smearing | None:
@@ -252,5 +255,5 @@ def _xml_convergence(asked: Element) -> Convergence:
         electronic=_xml_energy(asked, "electron_control/conv_thr"),
         ionic_energy=_xml_energy(asked, "control_variables/etot_conv_thr") if ionic else None,
         ionic_force=scalar(number(force.encode()), "hartree/bohr", "force") if ionic and force else None,
-        max_electronic_steps=int(steps) if steps else None,
+        max_electronic_steps=whole(steps),
     )

@@ -24,11 +24,12 @@ from numpy.typing import ArrayLike
 
 from mlpdata.errors import NotRecognised, ParseError
 from mlpdata.frames import by_block
+from mlpdata.readers import espresso_cp_xml
 from mlpdata.readers.archive import Input
 from mlpdata.readers.espresso_method import from_xml
 from mlpdata.readers.espresso_names import atomic_number
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
-from mlpdata.readers.text import number, numbers
+from mlpdata.readers.text import number, numbers, whole
 from mlpdata.readers.xml import Element, parse, text
 from mlpdata.schema.calculation import LeftOut, RunKind, Status
 from mlpdata.units import F64, Quantity
@@ -71,13 +72,16 @@ def is_espresso_xml(head: bytes) -> bool:
 
 
 def read(source: Input) -> Iterator[Header | Printed | Ending]:
-    """The one run of a file.
+    """The one run of a file of pw.x or cp.x.
 
     Raises:
         NotRecognised: the former schema, which holds no energies, or another program of the suite.
         ParseError: the file ends before its `<input>` does, or its header cannot be read.
     """
-    yield from _Document(source).read()
+    creator = re.search(rb'<creator NAME="CP" VERSION="([^"]{0,80})"', source.head)
+    yield from (
+        _Document(source).read() if creator is None else espresso_cp_xml.read(source, creator[1].decode("latin-1"))
+    )
 
 
 READER = Reader("espresso/xml", 1, ("data-file-schema*.xml",), is_espresso_xml, read)
@@ -99,7 +103,7 @@ class _Document:
         creator = re.search(rb'<creator NAME="([^"]*)" VERSION="([^"]*)"', head)
         if creator is None or creator[1] != b"PWSCF":
             found = creator[1].decode("latin-1") if creator else "no <creator>"
-            raise NotRecognised(f"expected the XML file of pw.x, found that of {found}. Only pw.x is read so far.")
+            raise NotRecognised(f"expected the XML file of pw.x, found that of {found}. pw.x and cp.x are read.")
         self.version = creator[2].decode("latin-1")
 
     def element(self, name: bytes, start: int = 0, end: int | None = None) -> Element | None:
@@ -147,8 +151,10 @@ class _Document:
     @cached_property
     def free(self) -> F64 | None:
         """1 where a coordinate may move, shape (n_atoms, 3); None where nothing is said."""
-        flags = self.asked("free_positions")
-        return numbers(flags.encode()).reshape(-1, 3) if flags else None
+        flags = numbers(self.asked("free_positions").encode())
+        if len(flags) % 3:
+            raise ParseError(f"expected three flags an atom in <free_positions>, found {len(flags)} in all.")
+        return flags.reshape(-1, 3) if len(flags) else None
 
     @cached_property
     def zeroed(self) -> bool:
@@ -273,7 +279,7 @@ class _Document:
         """Cell, positions and elements."""
         structure = self.element(b"atomic_structure", start, end)
         atoms = structure.findall("atomic_positions/atom") if structure is not None else []
-        if structure is None or len(atoms) != int(structure.get("nat", "0")) or not atoms:
+        if structure is None or len(atoms) != whole(structure.get("nat", "")) or not atoms:
             raise ParseError("expected <atomic_structure> with its atoms, found less.", line=self.source.line(start))
         if len(atoms) > self.source.limits.atoms:
             raise ParseError(f"expected at most {self.source.limits.atoms} atoms, found {len(atoms)}.")
