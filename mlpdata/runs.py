@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -23,31 +22,34 @@ from mlpdata.schema.method import Kpoints
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.units import CONSTANTS, F64
 
-logger = logging.getLogger(__name__)
-
 Event = Frames | Calculation
 """Frames of a run in order, then its Calculation, which closes it."""
 
 
-def read_output(output: Output) -> Iterator[Event]:
+def read_output(output: Output, lost: Sequence[str] = ()) -> Iterator[Event]:
     """The runs of an output, gates applied: what must be rejected is left out with its line and reason.
 
     Further files of the same run add what they print beyond the first one; a file that turns out to be of another run
     gives a calculation of its own.
+
+    Args:
+        output: a file, and the further ones of its run.
+        lost: sentences about files of the run that could not be read.
 
     Raises:
         InputError: nothing could be read.
     """
     beside, unread = _read_beside(output.others)
     try:
-        yield from _read(output, beside, unread)
+        yield from _read(output, beside, [*lost, *unread])
     except InputError as error:
-        if beside and not any(one.n_agreeing for _, runs in beside for one in runs):
-            logger.warning("%s", error)  # nothing of it was given out: the next file of the run takes its place
-            (first, _), *others = beside
-            yield from read_output(replace(first, others=tuple(other for other, _ in others)))
-            return
-        raise
+        if not beside or any(one.n_agreeing for _, runs in beside for one in runs):
+            raise
+        # nothing of it was given out: the next file of the run takes its place
+        (first, _), *others = beside
+        following = replace(first, others=tuple(other for other, _ in others))
+        yield from read_output(following, [*lost, _unread(output, error)])
+        return
     for other, runs in beside:
         if not all(one.agrees for one in runs):
             yield from read_output(replace(other, others=(), run=""))
@@ -66,8 +68,13 @@ def _read_beside(others: Iterable[Output]) -> tuple[_Besides, list[str]]:
                 items = [item for item in opened.items() if not isinstance(item, Undeclared)]
                 beside.append((other, joining.beside(_sources(other, opened), items)))
         except InputError as error:
-            unread.append(f"{other.path.name}, of the same run, could not be read: {error.message}")
+            unread.append(_unread(other, error))
     return beside, unread
+
+
+def _unread(output: Output, error: InputError) -> str:
+    line = f":{error.line}" if error.line else ""
+    return f"{output.path.name}{line}, of the same run, could not be read: {error.message}"
 
 
 def _read(output: Output, beside: _Besides, unread: Sequence[str]) -> Iterator[Event]:
@@ -165,6 +172,8 @@ class _Run:
     def closed(self, ending: Ending, unread: Sequence[str]) -> Calculation:
         """The record of the run."""
         sidecar, partners = self.output.sidecar, self._agreeing()
+        if mistake := self.gates.mistaken_units():
+            logger.warning("%s: %s", self.name, mistake)
         status, reason = _joint_status(ending, partners)
         starts = np.cumsum([len(self.sources), *(len(partner.sources) for partner in partners)])
         others = [

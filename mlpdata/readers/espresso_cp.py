@@ -23,7 +23,7 @@ from mlpdata import units
 from mlpdata.errors import MlpdataError, ParseError
 from mlpdata.frames import by_block
 from mlpdata.readers.archive import Input
-from mlpdata.readers.espresso_names import atomic_number, dispersion_of, functional
+from mlpdata.readers.espresso_names import atomic_number, dispersion_of, functional, run_of
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import number, numbers
 from mlpdata.schema.calculation import LeftOut, RunKind
@@ -308,10 +308,4 @@ def _pseudopotentials(header: bytes) -> tuple[Pseudopotential, ...]:
     )
 
 
-READER = Reader(
-    "espresso/cp",
-    1,
-    (),
-    is_espresso_cp,
-    read,
-)
+READER = Reader("espresso/cp", 1, (), is_espresso_cp, read, run_of, precedence=1)

@@ -84,6 +84,12 @@ def species_of(table: bytes) -> dict[bytes, Species]:
     return found
 
 
+def run_of(name: str, _head: bytes) -> str:
+    """What the files of one run share: their stem; AiiDA keeps `aiida.out` beside `data-file-schema.xml`."""
+    stem = name.rpartition(".")[0] or name
+    return "aiida" if stem == "data-file-schema" else stem
+
+
 def functional(printed: str) -> str | None:
     """Canonical name of a functional as pw.x prints it; a name that is not in the table is kept."""
     words = " ".join(printed.upper().split())

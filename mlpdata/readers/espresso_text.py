@@ -23,7 +23,7 @@ from mlpdata.errors import NotRecognised, ParseError
 from mlpdata.frames import by_block
 from mlpdata.readers.archive import Input
 from mlpdata.readers.espresso_method import from_header
-from mlpdata.readers.espresso_names import species_of
+from mlpdata.readers.espresso_names import run_of, species_of
 from mlpdata.readers.espresso_steps import ENERGY, ITERATIONS, Step, steps, table
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import number, numbers
@@ -75,7 +75,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
         yield from _Run(source, program, end).read()
 
 
-READER = Reader("espresso/text", 1, ("*.pwo", "pw.out", "pwscf.out"), is_espresso_text, read)
+READER = Reader("espresso/text", 1, ("*.pwo", "pw.out", "pwscf.out"), is_espresso_text, read, run_of, precedence=1)
 
 
 class _Run:
@@ -339,7 +339,10 @@ class _Run:
             return {"cell": cells, "positions": Quantity(np.tile(structure.positions, (count, 1)), "bohr")}
         coordinates = self.coordinates(steps)
         if self.unit(positions)[0] == b"crystal":
-            return {"cell": cells, "positions": Quantity((coordinates @ cells.values).reshape(-1, 3), cells.unit, basis="fractional")}
+            return {
+                "cell": cells,
+                "positions": Quantity((coordinates @ cells.values).reshape(-1, 3), cells.unit, basis="fractional"),
+            }
         places = coordinates.reshape(-1, 3)
         return {
             "cell": cells,

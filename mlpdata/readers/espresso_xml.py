@@ -27,7 +27,7 @@ from mlpdata.frames import by_block
 from mlpdata.readers import espresso_cp_xml
 from mlpdata.readers.archive import Input
 from mlpdata.readers.espresso_method import from_xml
-from mlpdata.readers.espresso_names import atomic_number
+from mlpdata.readers.espresso_names import atomic_number, run_of
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import number, numbers, whole
 from mlpdata.readers.xml import Element, parse, text
@@ -84,7 +84,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     )
 
 
-READER = Reader("espresso/xml", 1, ("data-file-schema*.xml",), is_espresso_xml, read)
+READER = Reader("espresso/xml", 1, ("data-file-schema*.xml",), is_espresso_xml, read, run_of)
 
 
 class _Document:

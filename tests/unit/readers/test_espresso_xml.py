@@ -275,7 +275,7 @@ def test_smearing_makes_the_energy_a_free_energy() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (HEAD.replace('"PWSCF"', '"CP"') + asked("scf") + END, "that of CP"),
+        (HEAD.replace('"PWSCF"', '"PH"') + asked("scf") + END, "that of PH"),
         ('<?xml version="1.0"?>\n<?iotk version="1.2.0"?>\n<Root>\n</Root>\n', "before 6.2"),
     ],
 )
