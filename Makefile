@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 
-.PHONY: help install lint types test test-all demo bench schemas clean
+.PHONY: help install lint types test test-all test-long demo bench schemas clean
 
 help:
 	@echo "make install   a virtual environment with everything, versions as in constraints.txt"
 	@echo "make demo      from the raw outputs of examples/silicon to a model, a report and an MD run"
 	@echo "make test      the quick suite, with branch coverage"
 	@echo "make test-all  the slow tests too"
+	@echo "make test-long every damage of every reader's files, into benchmarks/reliability_readers.md"
 	@echo "make lint      ruff; make types: mypy"
 	@echo "make bench     the figures of the README, peers in the same run"
 	@echo "make clean     what the pipeline wrote"
@@ -34,6 +35,9 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+
+test-long: install
+	$(BIN)/python -m pytest -m slow tests/reliability/test_damage_readers.py $(PYTEST)
 
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlpdata.digest import geometry_ids, row_ids
 from mlpdata.errors import InputError, UsageError
-from mlpdata.neighbors import minimum_distances
+from mlpdata.neighbors import Closest, closest_pairs
 from mlpdata.schema.arrays import exact
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR, PROPERTIES, REQUIRED
 from mlpdata.units import F64, Conversion, Quantity, as_pint, to_canonical
@@ -48,7 +48,7 @@ class Frames:
             if name not in checked:
                 raise InputError(f"expected {name} in every block, found {', '.join(sorted(checked)) or 'nothing'}.")
         self._arrays = checked
-        self._closest: F64 | None = None
+        self._closest: Closest | None = None
 
     def _checked(self, name: str, value: ArrayLike) -> NDArray[Any]:
         row = PROPERTIES.get(name)
@@ -147,16 +147,16 @@ class Frames:
         return volume
 
     @property
-    def closest_distances(self) -> F64:
-        """Distance of the closest two atoms [angstrom], NaN where it is above 2.5, shape (n_configurations,).
+    def closest(self) -> Closest:
+        """The closest two atoms of each configuration within 2.5 angstrom.
 
-        Searched once: gates and tables ask for it, and it costs more than both together.
+        Searched once: gates and tables both ask for it, and the search costs more than all they do besides.
 
         Raises:
-            InputError, LimitExceeded: as `neighbors.minimum_distances`.
+            InputError, LimitExceeded: as `neighbors.closest_pairs`.
         """
         if self._closest is None:
-            self._closest = minimum_distances(self)
+            self._closest = closest_pairs(self)
         return self._closest
 
     def ids(self) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 from mlpdata.checks.licenses import normalise
 from mlpdata.discover import Found, Output, absolute, find_outputs
@@ -15,7 +16,7 @@ from mlpdata.errors import CheckFailed, InputError, MlpdataError, UsageError
 from mlpdata.known import VANISHED, Known
 from mlpdata.outcome import Entered, IngestReport, Refused
 from mlpdata.runs import Event, read_output
-from mlpdata.schema.calculation import Calculation, Kind
+from mlpdata.schema.calculation import Calculation, EnergyKind, Kind
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.commit import Repository
 from mlpdata.store.segment import Writer
@@ -38,6 +39,10 @@ def ingest(
     kind: Kind | None = None,
     temperature: float | None = None,
     tags: dict[str, str] | None = None,
+    units: dict[str, str] | None = None,
+    names: dict[str, str] | None = None,
+    energy_kind: EnergyKind | None = None,
+    stress_sign: Literal["tension", "compression"] | None = None,
     default: Sidecar | None = None,
     jobs: int = 1,
     strict: bool = False,
@@ -49,11 +54,15 @@ def ingest(
     Args:
         paths: files and folders.
         store: folder of the store.
-        license: SPDX expression; like the next four it holds for all files, whatever sidecars say.
+        license: SPDX expression; like the next eight it holds for all files, whatever sidecars say.
         citation: how to cite the data.
         kind: what the configurations are there for.
         temperature: set point of the thermostat [K].
         tags: free marks.
+        units: of numbers whose file states none (extxyz), by dimension: energy, length, stress, ...
+        names: that such files use, by property: {"energy": "REF_energy"}.
+        energy_kind: what the energies of such files are.
+        stress_sign: what a positive stress means in such files.
         default: what holds where neither an option nor a sidecar speaks.
         jobs: reading processes.
         strict: raise, and commit nothing, where a file could not be read or was cut off.
@@ -66,7 +75,10 @@ def ingest(
         CheckFailed: with `strict`, one that could not be read or was cut off.
         StoreError: the store refuses; nothing was committed.
     """
-    said = Sidecar(license=_normal(license), citation=citation, kind=kind, temperature=temperature, tags=tags or {})
+    said = Sidecar(
+        license=_normal(license), citation=citation, kind=kind, temperature=temperature, tags=tags or {},
+        units=units or {}, names=names or {}, energy_kind=energy_kind, stress_sign=stress_sign,
+    )  # fmt: skip
     given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     project = absolute(Path(store)).parent
     found = find_outputs(given, project, said, default or Sidecar())

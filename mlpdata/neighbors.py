@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mlpdata.elements import COVALENT_RADII
 from mlpdata.errors import InputError, LimitExceeded
 from mlpdata.units import F64
 
@@ -26,6 +27,8 @@ I64 = NDArray[np.int64]
 
 CLOSE = 2.5
 """Cutoff of the closest pair that tables list [angstrom]."""
+RADII = np.nan_to_num(COVALENT_RADII, nan=1.7)
+"""Covalent radii [angstrom]; those past curium, which nobody measured, as large as curium's."""
 MAX_IMAGES = 1_000_000
 """Most images of one cell that are searched: a cell that a damaged file flattens to nothing has no end of them."""
 
@@ -83,15 +86,39 @@ def neighbor_lists(positions: F64, cell: F64, pbc: ArrayLike, n_atoms: ArrayLike
     return Edges(np.ascontiguousarray(np.concatenate(pairs).T), np.concatenate(shifts))
 
 
-def minimum_distances(frames: Frames, cutoff: float = CLOSE) -> F64:
-    """Distance of the closest two atoms of each configuration, NaN beyond `cutoff` [angstrom], (n_configurations,).
+class Closest(NamedTuple):
+    """The closest two atoms of each configuration; both are NaN where none are within the cutoff."""
+
+    distance: F64
+    """Shortest distance [angstrom], shape (n_configurations,)."""
+    ratio: F64
+    """Smallest distance over the sum of covalent radii, shape (n_configurations,)."""
+
+
+def closest_pairs(frames: Frames, cutoff: float = CLOSE) -> Closest:
+    """The closest two atoms of each configuration among those within the cutoff [angstrom].
 
     Raises:
         InputError, LimitExceeded: as `neighbor_list`.
     """
-    found = _each(frames.positions, frames.cell, frames.pbc, frames.n_atoms, _finder(cutoff, "d"))
-    closest = np.array([distance.min(initial=np.inf) for _, (distance,) in found], np.float64)
-    return np.where(np.isinf(closest), np.nan, closest)
+    pairs, distances, counts = [NO_EDGES.edge_index.T], [np.empty(0)], []
+    finder = _finder(cutoff, "Pd")
+    for first, (pair, distance) in _each(frames.positions, frames.cell, frames.pbc, frames.n_atoms, finder):
+        pairs.append(pair.view(np.int64) + first)
+        distances.append(distance.copy())
+        counts.append(len(distance))
+    distance = np.concatenate(distances)
+    ratio = distance / RADII[frames.atomic_numbers[np.concatenate(pairs)]].sum(axis=1)
+    return Closest(*(_smallest(value, np.array(counts, np.int64)) for value in (distance, ratio)))
+
+
+def _smallest(values: F64, counts: I64) -> F64:
+    """Smallest of each run of `counts` values; NaN where there is none."""
+    smallest = np.full(len(counts), np.nan)
+    starts = np.cumsum(counts) - counts
+    if len(values):
+        smallest[counts > 0] = np.minimum.reduceat(values, starts[counts > 0])
+    return smallest
 
 
 def _each(
@@ -136,7 +163,7 @@ class _Finder:
     """vesin with its options: on one core, for threads are the loader's. It keeps its buffers from call to call."""
 
     def __init__(self, cutoff: float, quantities: str) -> None:
-        directed = "P" in quantities
+        directed = "S" in quantities
         self.cutoff = cutoff
         self._quantities = quantities
         self._list = _vesin().NeighborList(cutoff=cutoff, full_list=directed, sorted=directed, n_threads=1)

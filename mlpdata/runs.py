@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -21,6 +22,8 @@ from mlpdata.schema.calculation import Calculation, ForcesAre, Kind, LeftOut, So
 from mlpdata.schema.method import Kpoints
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.units import CONSTANTS, F64
+
+logger = logging.getLogger(__name__)
 
 Event = Frames | Calculation
 """Frames of a run in order, then its Calculation, which closes it."""

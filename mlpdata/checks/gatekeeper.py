@@ -34,7 +34,7 @@ class Gatekeeper:
         if report.steps is not None:
             self._units.add(report.steps)
         if len(frames):
-            self._before = frames.select([len(frames) - 1])
+            self._before = frames if len(frames) == 1 else frames.select([len(frames) - 1])
         lines = np.maximum(frames.get("source_line"), 0)
         kept = np.ones(len(frames), bool)
         left_out: list[LeftOut] = []
@@ -57,13 +57,15 @@ class Gatekeeper:
             f"{gate}: {count} marked" + (f", the first at line {line}" if (line := self._first_line[gate]) else "")
             for gate, count in sorted(self._marked.items())
         ]
-        return (*self._mistaken_units(), *marks)
+        mistake = self.mistaken_units()
+        return (*([mistake] if mistake else []), *marks)
 
-    def _mistaken_units(self) -> tuple[str, ...]:
+    def mistaken_units(self) -> str | None:
+        """The mistaken unit or sign that the work of the whole run shows; None where there is none."""
         found = self._units.result()
         if found.mistake is None:
-            return ()
+            return None
         return (
             f"mistaken-units: over {found.n_steps} steps the energy changes {found.slope:.4g} times as much as the work "
-            f"of the forces: {found.mistake}.",
+            f"of the forces: {found.mistake}."
         )

@@ -26,7 +26,7 @@ Severity = Literal["reject", "mark"]
 MAX_ASYMMETRY = 1.0 / EV_PER_ANGSTROM3
 """Largest difference between a stress and its transpose, 1 kbar [eV/angstrom^3]: what rounding and grids explain."""
 
-TURNED = 10.0
+TURNED = 4.0
 """A torque is rejected past so many times the bound at which it is marked."""
 FREE = "physical forces, no atom held, no ghost atom, no solvent, field or point charge"
 """Where forces ought to sum to zero."""
@@ -125,7 +125,8 @@ def run_gates(
         calculation: a number for each configuration, the same within one calculation; None: all are of one.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # a printed 1E+200 is caught by its gate, not by a warning
-        steps = energy_work.steps(frames, before, calculation)
+        working = circumstances.work_changes_energy
+        steps = energy_work.steps(frames, before, calculation) if working else energy_work.NO_STEPS
         facts = Facts(params, circumstances, steps)
         return GateReport(len(frames), tuple(_apply(gate, frames, facts) for gate in GATES), steps)
 
@@ -204,7 +205,7 @@ GATES: tuple[Gate, ...] = (
     Gate(
         "frame-of-reference",
         "reject",
-        "free molecules without a cell whose forces are physical and sum to zero",
+        f"molecules without a cell whose forces sum to a tenth of the torque at most, {FREE}",
         measures.turned_torque,
         lambda facts: TURNED * facts.net_force,
         "expected forces in the frame of the positions, found a torque above {bound:g} eV/angstrom an atom: "

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from mlpdata.checks.energy_work import Steps
 from mlpdata.checks.noise import Noise, noise
-from mlpdata.elements import COVALENT_RADII
 from mlpdata.frames import Frames
-from mlpdata.neighbors import CLOSE, neighbor_lists
+from mlpdata.neighbors import CLOSE, RADII, closest_pairs
 from mlpdata.schema.calculation import EnergyKind, ForcesAre
 from mlpdata.schema.method import Method
 from mlpdata.schema.params import CheckParams
@@ -25,16 +24,11 @@ from mlpdata.units import F64
 Mask = NDArray[np.bool_]
 
 TURNED_SHARE = 0.1
-"""Part of the size of the forces that a torque has at least where they are given in other axes."""
-WORKING = {"physical", "zeroed_on_fixed"}
-"""Forces whose work changes the energy; fixed atoms do none."""
+"""Part of the torque of random forces that forces in other axes show at least, and of which their sum is at most."""
 CONSISTENT = {"free", "total"}
 """Kinds of energy that forces derive from."""
 MIN_CELL = 1e-4
 """Smallest volume of a periodic cell whose edges are scaled to length one; flatter ones have no neighbours."""
-
-RADII = np.nan_to_num(COVALENT_RADII, nan=1.7)
-"""Covalent radii [angstrom]; those past curium, which nobody measured, as large as curium's."""
 
 
 class Circumstances(NamedTuple):
@@ -53,6 +47,11 @@ class Circumstances(NamedTuple):
         acted_on = method.solvent not in {None, "none"} or bool(method.external)
         return cls(forces_are, energy_kind, method.code, acted_on)
 
+    @property
+    def work_changes_energy(self) -> bool:
+        """Whether the energy is the one that the forces derive from; atoms whose forces were zeroed do not move."""
+        return self.forces_are in {"physical", "zeroed_on_fixed"} and self.energy_kind in CONSISTENT
+
 
 class Facts(NamedTuple):
     """What a measure may ask beyond the configurations themselves."""
@@ -60,12 +59,12 @@ class Facts(NamedTuple):
     params: CheckParams
     circumstances: Circumstances
     steps: Steps
-    """The steps between adjacent configurations of the block."""
+    """The steps between adjacent configurations of the block whose energies work can explain."""
 
     @property
     def noise(self) -> Noise:
         """What sound labels of the code stray by."""
-        return noise(self.circumstances.code)
+        return noise(self.circumstances.code, self.circumstances.acted_on)
 
     @property
     def net_force(self) -> float:
@@ -128,21 +127,23 @@ def torque(frames: Frames, facts: Facts) -> F64:
 def turned_torque(frames: Frames, facts: Facts) -> F64:
     """The torque where nothing but another orientation of the forces explains it [eV/angstrom].
 
-    Forces that sum to zero and yet turn a free molecule by a good part of their size are given in other axes than
-    the positions (pitfall G1). A cell around the molecule may mean that its images act on it.
+    Forces that sum to zero and yet turn a free molecule as much as random ones would are given in other axes than the
+    positions (pitfall G1). What acts from outside pulls as well; images of a molecule in a cell may turn it.
     """
     value = torque(frames, facts)
-    size = np.sqrt(_sum((frames.forces**2).sum(axis=1), frames) / np.maximum(frames.n_atoms, 1))
-    explained = (value < TURNED_SHARE * size) | ~np.isnan(frames.cell[:, 0, 0])
-    return _where(~explained & (net_force(frames, facts) <= facts.net_force), value)
+    if np.isnan(value).all():
+        return value
+    # arms and forces that do not know of each other add up as chance does, to 1 / sqrt(n) of the force an atom
+    random = np.sqrt(_sum((frames.forces**2).sum(axis=1), frames)) / np.maximum(frames.n_atoms, 1)
+    turned = (value > TURNED_SHARE * random) & (net_force(frames, facts) < TURNED_SHARE * value)
+    return _where(turned & np.isnan(frames.cell[:, 0, 0]), value)
 
 
 def work_error(frames: Frames, facts: Facts) -> F64:
     """Change of the energy that the work of a step leaves unexplained, over what trapezoid and noise explain."""
+    tolerance = facts.steps.tolerance(frames.n_atoms, energy=facts.noise.energy, force=facts.noise.force)
     value = np.full(len(frames), np.nan)
-    if facts.circumstances.forces_are in WORKING and facts.circumstances.energy_kind in CONSISTENT:
-        tolerance = facts.steps.tolerance(frames.n_atoms, energy=facts.noise.energy, force=facts.noise.force)
-        value[facts.steps.after] = facts.steps.error / tolerance
+    value[facts.steps.after] = facts.steps.error / tolerance
     return value
 
 
@@ -184,31 +185,14 @@ def cell_volume(frames: Frames, _: Facts) -> F64:
 
 
 def closest_pair(frames: Frames, facts: Facts) -> F64:
-    """Smallest distance over the sum of covalent radii; infinite where no pair is closer than the bound."""
+    """Smallest distance over the sum of covalent radii; infinite where no pair is within 2.5 angstrom or the bound."""
     value = np.full(len(frames), np.nan)
     searched = ~(cell_volume(frames, facts) < MIN_CELL)
-    block = frames if searched.all() else frames.select(searched)  # the store asks whole blocks for the same distances
-    reach = facts.params.min_distance * 2 * _reduce(np.maximum, RADII[block.atomic_numbers], block, 0.0)
-    # the distance alone is found in half the time, and nearly always says that nothing is close
-    shortest = block.closest_distances
-    near = (shortest < reach) | (np.isnan(shortest) & (reach > CLOSE))
-    ratio = np.full(len(block), np.inf)
-    if near.any():
-        ratio[near] = _smallest_ratio(block.select(near), float(reach[near].max()))
-    value[searched] = ratio
+    block = frames if searched.all() else frames.select(searched)  # the block itself remembers what was found
+    reach = facts.params.min_distance * 2 * float(RADII[block.atomic_numbers].max(initial=0.0))
+    found = block.closest if reach <= CLOSE else closest_pairs(block, reach)
+    value[searched] = np.where(np.isnan(found.ratio), np.inf, found.ratio)
     return value
-
-
-def _smallest_ratio(frames: Frames, cutoff: float) -> F64:
-    """Smallest distance over the sum of covalent radii among pairs closer than `cutoff` [angstrom]."""
-    (centre, neighbour), shift = neighbor_lists(frames.positions, frames.cell, frames.pbc, frames.n_atoms, cutoff)
-    owner = frames.configuration_of_atom[centre]
-    image = np.einsum("es,esx->ex", shift, np.nan_to_num(frames.cell[owner]))
-    distance = np.linalg.norm(frames.positions[neighbour] - frames.positions[centre] + image, axis=1)
-    radii = RADII[frames.atomic_numbers]
-    ratio = np.full(len(frames), np.inf)
-    np.minimum.at(ratio, owner, distance / (radii[centre] + radii[neighbour]))
-    return ratio
 
 
 def not_converged(frames: Frames, _: Facts) -> F64:

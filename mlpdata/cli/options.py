@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -31,3 +31,69 @@ ParamsOption = Annotated[
     Path, typer.Option("--params", callback=_there, help="File of parameters; defaults where there is no params.yaml.")
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="File to write.")]
+
+UnitsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--units",
+        help="Units of numbers whose file states none: energy=eV,length=angstrom,stress=eV/angstrom^3.",
+    ),
+]
+EnergyKeyOption = Annotated[str | None, typer.Option("--energy-key", help="Name of the energies in such files.")]
+ForcesKeyOption = Annotated[str | None, typer.Option("--forces-key", help="Name of the forces in such files.")]
+StressKeyOption = Annotated[
+    str | None, typer.Option("--stress-key", help="Name of the stress in such files; none leaves it out.")
+]
+VirialKeyOption = Annotated[
+    str | None, typer.Option("--virial-key", help="Name of the virial, -stress * volume, in such files.")
+]
+EnergyKindOption = Annotated[
+    str | None, typer.Option("--energy-kind", help="What such energies are: free, total, enthalpy, unknown.")
+]
+StressSignOption = Annotated[
+    str | None, typer.Option("--stress-sign", help="What a positive stress means in such files: tension, compression.")
+]
+
+
+def said_of_numbers(
+    units: str | None, keys: dict[str, str | None], energy_kind: str | None, stress_sign: str | None
+) -> dict[str, Any]:
+    """What the options say of numbers without units, by field of a sidecar.
+
+    Raises:
+        UsageError: units that are not pairs, or a word that is none of those known.
+        UnitError: an unknown unit or dimension.
+    """
+    from mlpdata.schema.calculation import EnergyKind
+
+    return {
+        "units": _units(units or ""),
+        "names": {name: key for name, key in keys.items() if key is not None},
+        "energy_kind": one_of(energy_kind, get_args(EnergyKind), "energy kinds"),
+        "stress_sign": one_of(stress_sign, ("tension", "compression"), "signs"),
+    }
+
+
+def one_of(word: str | None, known: tuple[str, ...], what: str) -> str | None:
+    """`word`, if it is known or not given.
+
+    Raises:
+        UsageError: unknown; the known ones are named.
+    """
+    if word is not None and word not in known:
+        raise UsageError(f"expected one of the {what} {', '.join(known)}, found {word!r}.")
+    return word
+
+
+def _units(text: str) -> dict[str, str]:
+    """`energy=eV,length=angstrom` taken apart, each unit checked."""
+    from mlpdata.units import factor
+
+    found = {}
+    for pair in filter(None, text.split(",")):
+        dimension, equals, unit = pair.strip().partition("=")
+        if not equals:
+            raise UsageError(f"expected units such as energy=eV,length=angstrom, found {pair!r}.")
+        factor(unit, dimension)
+        found[dimension] = unit
+    return found

@@ -62,6 +62,8 @@ NEEDED = (
 @app.command()
 def doctor(store: StoreOption = STORE, json: JsonOption = False) -> int:
     """Say what is installed, what is missing, and whether the store is well."""
+    from mlpdata.readers.registry import plugins
+
     rows = [("python", platform.python_version(), "")]
     for package, extra in NEEDED:
         try:
@@ -70,6 +72,10 @@ def doctor(store: StoreOption = STORE, json: JsonOption = False) -> int:
             rows.append((package, "missing", f"pip install 'mlpdata[{extra}]'" if extra else "pip install mlpdata"))
     rows.append(("git", (shutil.which("git") and "found") or "missing", ""))
     rows.append(("device", _device(), ""))
+    rows += [
+        (f"reader {one.name}", "found" if one.reader else "broken", one.fault and f"mend its package: {one.fault}")
+        for one in plugins()
+    ]
     state, code = _store_state(store)
     rows.append(("store", state, ""))
     if json:

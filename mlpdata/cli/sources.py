@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlpdata.cli.app import app
-from mlpdata.cli.options import STORE, JsonOption, StoreOption
+from mlpdata.cli.options import (
+    STORE,
+    EnergyKeyOption,
+    EnergyKindOption,
+    ForcesKeyOption,
+    JsonOption,
+    StoreOption,
+    StressKeyOption,
+    StressSignOption,
+    UnitsOption,
+    VirialKeyOption,
+    one_of,
+    said_of_numbers,
+)
 from mlpdata.cli.output import counted, progress, say, say_json, warn
 from mlpdata.errors import InputError, UsageError
 
@@ -29,6 +42,13 @@ def ingest(
     kind: Annotated[str | None, typer.Option(help="What the configurations are there for: aimd, defect, ...")] = None,
     temperature: Annotated[str | None, typer.Option(help="Set point of the thermostat, such as 300K.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Free mark k=v; may be repeated.")] = None,
+    units: UnitsOption = None,
+    energy_key: EnergyKeyOption = None,
+    forces_key: ForcesKeyOption = None,
+    stress_key: StressKeyOption = None,
+    virial_key: VirialKeyOption = None,
+    energy_kind: EnergyKindOption = None,
+    stress_sign: StressSignOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Reading processes.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Commit nothing if a file cannot be read.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check, write nothing.")] = False,
@@ -37,6 +57,7 @@ def ingest(
     """Read outputs into the store, in one commit."""
     from mlpdata.intake import ingest as run
 
+    keys = {"energy": energy_key, "forces": forces_key, "stress": stress_key, "virial": virial_key}
     with progress("reading") as advance:
         report = run(
             expand(paths),
@@ -46,6 +67,7 @@ def ingest(
             kind=checked_kind(kind),
             temperature=None if temperature is None else kelvin(temperature),
             tags=dict(key_value(one) for one in tag or []),
+            **said_of_numbers(units, keys, energy_kind, stress_sign),
             default=project_default(store),
             jobs=jobs,
             strict=strict,
@@ -81,14 +103,24 @@ def sync(
 @app.command()
 def inspect(
     paths: Annotated[list[str], typer.Argument(help="Files, folders or patterns.")],
+    units: UnitsOption = None,
+    energy_key: EnergyKeyOption = None,
+    forces_key: ForcesKeyOption = None,
+    stress_key: StressKeyOption = None,
+    virial_key: VirialKeyOption = None,
+    energy_kind: EnergyKindOption = None,
+    stress_sign: StressSignOption = None,
     json: JsonOption = False,
 ) -> int:
     """Show what a file holds, without a store: one line a file."""
     from mlpdata.inspection import inspect_file, outputs_below
+    from mlpdata.schema.sidecar import Sidecar
 
+    keys = {"energy": energy_key, "forces": forces_key, "stress": stress_key, "virial": virial_key}
+    declared = Sidecar(**said_of_numbers(units, keys, energy_kind, stress_sign)).of_numbers
     seen = refused = 0
     for path in outputs_below(expand(paths)):
-        found = inspect_file(path)
+        found = inspect_file(path, declared)
         seen += 1
         refused += found["error"] is not None
         say_json(found) if json else _say_inspected(found)
@@ -171,9 +203,7 @@ def checked_kind(kind: str | None) -> Any:
 
     from mlpdata.schema.calculation import Kind
 
-    if kind is not None and kind not in get_args(Kind):
-        raise UsageError(f"expected one of the kinds {', '.join(get_args(Kind))}, found {kind!r}.")
-    return kind
+    return one_of(kind, get_args(Kind), "kinds")
 
 
 def project_default(store: Path) -> Any:
@@ -243,7 +273,8 @@ def _say_inspected(found: dict[str, Any]) -> None:
         ("run", f"{found['run_kind']}, {found['status']}" + (f" ({found['reason']})" if found["reason"] else "")),
         ("frames", f"{found['n_frames']}, {found['n_with_forces']} with forces, {found['n_unconverged']} unconverged"),
         ("atoms", found["formula"]),
-        ("energy", None if not found["last"] else f"{found['last']['energy']} eV ({found['energy_kind']}), last frame"),
+        ("energy", _energy(found)),
+        ("names", ", ".join(f"{name} as {key!r}" for name, key in found["keys"].items()) or None),
         ("charge", found["charge"]),
         ("multiplicity", found["multiplicity"]),
         ("left out", "; ".join(f"line {one['line']}: {one['reason']}" for one in found["left_out"][:5]) or None),
@@ -252,3 +283,11 @@ def _say_inspected(found: dict[str, Any]) -> None:
     for name, value in rows:
         if value is not None:
             say(f"  {name:14s}{value}")
+
+
+def _energy(found: dict[str, Any]) -> str | None:
+    """The energy of the last frame with its unit, if the file states one or somebody declared it."""
+    energy = (found["last"] or {}).get("energy")
+    if energy is None:
+        return None
+    return f"{energy} {found['units']['energy'] or '(no unit declared)'} ({found['energy_kind']}), last frame"

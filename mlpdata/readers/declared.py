@@ -25,6 +25,8 @@ from mlpdata.units import CANONICAL, Quantity, factor
 
 VIRIAL = "virial"
 """Not of the registry: it enters as stress = -virial / volume."""
+ESSENTIAL = ("energy", "forces")
+"""Where one of these is damaged the frame is left out; any other is left out alone, with a warning."""
 NONE = "none"
 """Declared as a name: this property is not read."""
 
@@ -44,7 +46,8 @@ USUAL = {
     "charge": ("charge", "total_charge"),
     "multiplicity": ("multiplicity",),
 }
-"""Names in small letters that mean a property without being declared, as long as only one of them is there."""
+"""Names in small letters that mean a property without being declared, as long as only one of them is there. The first is
+that of the formats themselves; where nothing at all is declared, no other is believed."""
 
 _VECTORS = {
     "magnetic_moments": "magnetic_moment_vectors",
@@ -67,6 +70,10 @@ class Named(NamedTuple):
     """Rows of all atoms, by the file's names."""
     of_configurations: Mapping[str, NDArray[Any]]
     """Rows of the configurations, by the file's names."""
+
+    def array(self, name: str, key: str) -> NDArray[Any]:
+        """The array `key` that means the property `name`."""
+        return (self.of_atoms if level(name) == ATOM else self.of_configurations)[key]
 
 
 class Meaning:
@@ -120,8 +127,7 @@ class Meaning:
         self._seen.update(of_atoms, of_configurations)
         found = {}
         for name in {**USUAL, **self.declared.names}:
-            row = PROPERTIES.get("stress" if name == VIRIAL else name)
-            there = of_atoms if row is not None and row.level == ATOM else of_configurations
+            there = of_atoms if level(name) == ATOM else of_configurations
             said = self.declared.names.get(name)
             if said is not None:
                 keys = tuple(key for key in there if key == said)
@@ -143,19 +149,27 @@ class Meaning:
             UnitError: the unit of an energy, a length, a force or a stress is not known.
             ParseError: an array that cannot be what its name says.
         """
+        found = self.wanted(named.of_atoms, named.of_configurations)
+        if not self.is_declared:
+            return self._as_it_is(named, found)
         arrays: dict[str, Any] = dict(named.known)
-        for name, keys in self.wanted(named.of_atoms, named.of_configurations).items():
-            there = named.of_atoms if _level(name) == ATOM else named.of_configurations
-            values = _one(name, [(key, there[key]) for key in keys])
+        for name, keys in found.items():
+            values = _one(name, [(key, named.array(name, key)) for key in keys])
             self.keys[name] = keys[0]
             arrays.update(self._shaped(name, keys[0], values))
         if VIRIAL in arrays and "stress" in arrays:
             self._refuse_both()
-        if not self.is_declared:
-            arrays.pop(VIRIAL, None)  # not of the registry; its name is shown
-            return Undeclared(named.n_atoms, arrays, dict(self.keys))
         self._virial_to_stress(arrays)
         return Printed(named.n_atoms, self._with_units(arrays))
+
+    def _as_it_is(self, named: Named, found: Mapping[str, tuple[str, ...]]) -> Undeclared:
+        """The block as printed. Of labels only those under the formats' own names; the others are named in `keys`."""
+        arrays = dict(named.known)
+        for name, keys in found.items():
+            self.keys[name] = ", ".join(keys)
+            if (key := USUAL[name][0]) in keys and name != VIRIAL:
+                arrays.update(self._shaped(name, key, named.array(name, key)))
+        return Undeclared(named.n_atoms, arrays, dict(self.keys))
 
     def agree(self, dimension: str, stated: str) -> None:
         """Compare what is declared of a dimension with the unit that the file itself states.
@@ -195,7 +209,7 @@ class Meaning:
         if shape == (3, 3) and values.size == 6 * rows:
             return {name: values.reshape(rows, 6)[:, _VOIGT].reshape(rows, 3, 3)}
         what = f"expected {name} of shape {shape}, found {values.shape[1:]} in {key!r}."
-        if name in ("energy", "forces"):
+        if name in ESSENTIAL:
             raise ParseError(what)
         self.warn(f"{what} It was not read.")
         return {}
@@ -271,7 +285,8 @@ def _check_names(names: Mapping[str, str]) -> None:
         )
 
 
-def _level(name: str) -> str:
+def level(name: str) -> str:
+    """Whether a property, or the virial, belongs to atoms or to configurations."""
     return PROPERTIES["stress" if name == VIRIAL else name].level
 
 

@@ -1,8 +1,9 @@
 """ORCA's standard output: single points, optimisations, scans, dynamics; ORCA 2.6 to 6.1.
 
-One regular expression finds all headings at the starts of lines; `orca_blocks` reads what follows them. ORCA prints
-gradients [hartree/bohr]: forces are their negative (pitfall O1). FINAL SINGLE POINT ENERGY holds dispersion and
-correlation (O2). What cannot be paired for certain is left out with its line and the reason.
+`orca_headings` finds the headings and divides the file into jobs and cycles, `orca_tables` converts tables,
+`orca_blocks` says what belongs together. ORCA prints gradients [hartree/bohr]: forces are their negative (pitfall O1).
+FINAL SINGLE POINT ENERGY holds dispersion and correlation (O2). What cannot be paired for certain is left out with its
+line and the reason.
 
 References:
     ORCA manual, https://www.faccts.de/docs/orca/6.1/manual.
@@ -12,58 +13,27 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mlpdata.digest import sha256, sha256_json
 from mlpdata.errors import ParseError
 from mlpdata.frames import by_block
-from mlpdata.readers import orca_blocks
-from mlpdata.readers.archive import Buffer, Input
-from mlpdata.readers.orca_blocks import Cycle, Geometry, Mark, located
-from mlpdata.readers.orca_method import input_lines, keywords, method
+from mlpdata.readers import orca_blocks, orca_files, orca_labels
+from mlpdata.readers.archive import Input
+from mlpdata.readers.orca_blocks import Geometry, Label, located
+from mlpdata.readers.orca_headings import Cycle, Job, jobs, line_numbers
+from mlpdata.readers.orca_labels import SCHEMES, Labels
+from mlpdata.readers.orca_method import input_lines, keywords, method, target_temperature
+from mlpdata.readers.orca_tables import FORMATS, Tables
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.schema.calculation import ForcesAre, LeftOut, RunKind, Status
+from mlpdata.schema.properties import NO
 from mlpdata.units import F64, Quantity
-
-_HEADINGS = {
-    "angstrom": rb"CARTESIAN COORDINATES \(ANGSTROEM\)",
-    "bohr": rb"CARTESIAN COORDINATES \(A\.U\.\)",
-    "charge": rb"Total Charge +Charge +\.+ +-?\d+(?=\s)",
-    "multiplicity": rb"Multiplicity +Mult +\.+ +\d+(?=\s)",
-    "converged": rb"(?:SCF CONVERGED AFTER|THE CAS-SCF [A-Z]+ +HAS CONVERGED)",
-    "unconverged": rb"SCF NOT CONVERGED AFTER",
-    "scf_gradient": rb"Gradient of the (?:Kohn-Sham DFT|Hartree-Fock SCF) energy",
-    "gradient": rb"CARTESIAN GRADIENT(?: \(NUMERICAL\))?(?=[ \t\r]*\n)",
-    "mp2_gradient": rb"The final MP2 gradient",
-    "mp2_total": rb"MP2 TOTAL ENERGY:[^\n]{0,200}(?=\n)",
-    "cc_total": rb"E\(TOT\)[^\n]{0,200}(?=\n)",
-    "excited": rb"(?:DE\([A-Z/ -]+\)|E\(SOC CIS\)) *=[^\n]{0,200}(?=\n)",
-    "scf_part": rb"E\(SCF\) *=[^\n]{0,200}(?=\n)",
-    "excited_total": rb"E\(tot\) *=[^\n]{0,200}(?=\n)",
-    "root": rb"IROOT= *\d+: +[^\n]{0,80} au [^\n]{0,200}(?=\n)",
-    "dispersion": rb"Dispersion correction  [^\n]{0,200}(?=\n)",
-    "energy": rb"FINAL SINGLE POINT ENERGY[^\n]{0,200}(?=\n)",
-    "cycle": rb"GEOMETRY OPTIMIZATION CYCLE",
-    "banner": rb"Program Version [^\n]{0,200}(?=\n)",
-    "job": rb"JOB NUMBER +\d{1,6}",
-    "compound": rb"COMPOUND JOB +\d{1,6}",
-    "title": rb"(?<=\* )[A-Z][\w+ -]{0,80}(?:Calculation|Run|Simulation|Scan) \*",
-    "limit": rb"The optimization did not converge",
-    "end": rb"ORCA TERMINATED NORMALLY",
-    "failed": rb"ORCA finished by error termination[^\n]{0,200}",
-}
-_LINE_START = rb"\n[ *$-]*+(?=[A-Z])"
-_HEADING = re.compile(_LINE_START + b"(?:" + b"|".join(_HEADINGS.values()) + b")")
-_NAMED = b"|".join(b"(?P<%s>%s)" % (name.encode(), text) for name, text in _HEADINGS.items())
-_NAMED_HEADING = re.compile(_LINE_START + b"(?:" + _NAMED + b")")  # four times slower: asked only where there is one
-_BEGINS_JOB = {"banner", "job", "compound"}
-_OF_JOB = {"title", "limit", "end", "failed", "compound"}
-_BEFORE_CYCLE = {"cycle", "charge", "multiplicity"}
 
 _RUN_KINDS: tuple[tuple[bytes, RunKind], ...] = (
     (b"Geometry Optimization", "relax"),
@@ -77,26 +47,10 @@ _RUN_KINDS: tuple[tuple[bytes, RunKind], ...] = (
     (b"Energy+Gradient", "single_point"),
 )
 
-HEADER_BYTES = 32 << 20
+HEADER_BYTES = 8 << 20
 """Where the method is looked for: settings and input stand at the start of a job."""
-ENERGY_DECIMALS, GRADIENT_DECIMALS = 12, 9
+ENERGY_DECIMALS, GRADIENT_DECIMALS, CHARGE_DECIMALS = 12, 9, 6
 """The most that any version prints."""
-
-
-@dataclass
-class Job:
-    """What belongs to one Header and one Ending: a run, one part of `$new_job`, one step of a compound script."""
-
-    start: int
-    input_start: int
-    """Offset of the banner before the echo of its input."""
-    number: int = 0
-    """Which part of that input it runs, from 0."""
-    version: str | None = None
-    cycles: list[Cycle] = field(default_factory=list)
-    marks: dict[str, Mark] = field(default_factory=dict)
-    """First heading of each kind that concerns the whole job."""
-    end: int = 0
 
 
 class Frame(NamedTuple):
@@ -113,6 +67,27 @@ class Frame(NamedTuple):
     step: int
     line: int
     """Of the final energy."""
+    labels: Labels
+
+
+@dataclass
+class _Run:
+    """One job while it is read."""
+
+    source: Input
+    job: Job
+    lines: list[str]
+    tables: Tables
+    state: str | None
+    """Electronic state of the labels."""
+    held: tuple[int, ...]
+    """Rows of the coordinates that stay in place."""
+    line: list[int]
+    """Line of the final energy of each cycle."""
+    constrained: bool
+    """Whether the gradient of some atoms may be printed as zero."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def read(source: Input) -> Iterator[Header | Printed | Ending]:
@@ -121,7 +96,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     Raises:
         ParseError: nothing in the file is of ORCA.
     """
-    found = list(_jobs(source.data))
+    found = list(jobs(source.data))
     if not found:
         raise ParseError("expected an ORCA output, found no heading of one. The file is cut or of another program.")
     for index, job in enumerate(found):
@@ -133,50 +108,79 @@ def _read_job(source: Input, job: Job, status: Status, reason: str) -> Iterator[
     # the input of a compound script does not say which lines a step runs
     end = min(job.end, job.input_start + HEADER_BYTES)
     lines = [] if "compound" in job.marks else input_lines(source.data, job.input_start, end, job.number)
-    followed = map(orca_blocks.excited_state, filter(orca_blocks.has_gradient, job.cycles))
-    state = next(filter(None, followed), None)
-    frames, left_out = _frames(source, job, lines, state)
-    yield _header(source, job, lines, state, frames)
-    for _, alike in itertools.groupby(frames, lambda frame: frame.geometry.unit):
-        for block in by_block((len(frame.geometry.positions), frame) for frame in alike):
-            yield _printed(block)
-    warnings = ("the optimisation reached its limit of cycles",) if "limit" in job.marks else ()
-    yield Ending(status, reason, tuple(left_out), warnings)
+    marks = {kind: [mark for cycle in job.cycles for mark in cycle.marks.get(kind, ())] for kind in FORMATS}
+    held = orca_labels.held_atoms(lines)
+    energies = [mark.start if (mark := cycle.last("energy")) else cycle.start for cycle in job.cycles]
+    line = line_numbers(source.data, energies)
+    constrained = bool(held) or any("constrained" in cycle.marks for cycle in job.cycles)
+    run = _Run(source, job, lines, Tables(source.data, marks), _state(job.cycles), held, line, constrained)
+    blocks = _blocks(run)
+    first = next(blocks, [])
+    yield _header(run, first)
+    for block in itertools.chain([first] if first else [], blocks):
+        yield _printed(run, block)
+    yield Ending(status, reason, tuple(run.left_out), (*run.warnings, *_notes(run)))
 
 
-def _frames(source: Input, job: Job, lines: list[str], state: str | None) -> tuple[list[Frame], list[LeftOut]]:
-    """The frames of a job, and what did not become one."""
-    frames: list[Frame] = []
-    left_out: list[LeftOut] = []
+def _state(cycles: Sequence[Cycle]) -> str | None:
+    """The electronic state that the labels are of: that whose gradient is printed first, else that of the first energy."""
+    for cycle in sorted(cycles, key=lambda cycle: not orca_blocks.has_gradient(cycle)):
+        try:
+            return orca_blocks.label(cycle).state
+        except ParseError:
+            continue
+    return None
+
+
+def _blocks(run: _Run) -> Iterator[list[Frame]]:
+    """The frames of a job in blocks whose coordinates have one unit."""
+    for _, alike in itertools.groupby(_frames(run), lambda frame: frame.geometry.unit):
+        yield from by_block((len(frame.geometry.positions), frame) for frame in alike)
+
+
+def _frames(run: _Run) -> Iterator[Frame]:
+    """The frames of a job; what does not become one is left out."""
     charge, multiplicity = np.nan, 0.0
-    for cycle in job.cycles:
+    any_frame = False
+    for cycle in run.job.cycles:
         charge = _last_number(cycle, "charge", charge)  # ORCA 5 prints both in the first cycle only
         multiplicity = _last_number(cycle, "multiplicity", multiplicity)
-        if "end" in job.marks and frames and set(cycle.marks) <= {"angstrom", "bohr"}:
-            continue  # coordinates printed once more at the end are no frame lost
+        if "end" in run.job.marks and any_frame and cycle.is_afterthought:
+            continue
         try:
-            with located(source, cycle.start):
-                frame = _frame(source, cycle, lines, state)
+            with located(run.source, cycle, cycle.start):
+                frame = _frame(run, cycle, charge, multiplicity)
         except ParseError as error:
-            left_out.append(LeftOut(line=error.line or 0, reason=error.message))
+            run.left_out.append(LeftOut(line=error.line or 0, reason=error.message))
         else:
-            frames.append(frame._replace(charge=charge, multiplicity=multiplicity))
-    return frames, left_out
+            any_frame = True
+            yield frame
 
 
-def _frame(source: Input, cycle: Cycle, lines: list[str], state: str | None) -> Frame:
-    """The frame of a cycle, its charge and multiplicity still unknown.
+def _frame(run: _Run, cycle: Cycle, charge: float, multiplicity: float) -> Frame:
+    """The frame of a cycle.
 
     Raises:
         ParseError: it cannot be read, or its labels do not belong together.
     """
     final = cycle.last("energy")
-    line = source.line(final.start if final else cycle.start)
-    with located(source, final.start if final else cycle.start):
-        energy = orca_blocks.energy(cycle, state)
-    geometry = orca_blocks.geometry(source, cycle, lines)
-    gradient = orca_blocks.gradient(source, cycle, geometry)
-    return Frame(geometry, energy, gradient, np.nan, 0, orca_blocks.converged(cycle), cycle.step, line)
+    with located(run.source, cycle, final.start if final else cycle.start):
+        label = _label(cycle, run.state)
+    geometry = orca_blocks.geometry(run.source, cycle, run.tables, run.lines)
+    gradient = orca_blocks.gradient(run.source, cycle, run.tables, geometry.rows)
+    converged = orca_blocks.converged(cycle)
+    line = run.line[cycle.step]
+    labels = orca_labels.labels(run.source, cycle, run.tables, geometry.rows, charge, run.warnings)
+    return Frame(geometry, label.energy, gradient, charge, multiplicity, converged, cycle.step, line, labels)
+
+
+def _label(cycle: Cycle, state: str | None) -> Label:
+    """The final energy, which must be of the state that the other labels of the job are of."""
+    label = orca_blocks.label(cycle)
+    if label.state != state:
+        expected, found = (name or "the ground state" for name in (state, label.state))
+        raise ParseError(f"expected the energy of {expected}, found that of {found}.")
+    return label
 
 
 def _last_number(cycle: Cycle, name: str, known: float) -> float:
@@ -185,31 +189,35 @@ def _last_number(cycle: Cycle, name: str, known: float) -> float:
     return float(mark.text.split()[-1]) if mark else known
 
 
-def _header(source: Input, job: Job, lines: list[str], state: str | None, frames: list[Frame]) -> Header:
+def _header(run: _Run, frames: list[Frame]) -> Header:
     """What the text before the first energy says of a job."""
+    job = run.job
     energies = (mark.start for cycle in job.cycles for mark in cycle.marks.get("energy", ()))
-    text = source.data[job.start : min(*energies, job.end, job.start + HEADER_BYTES)]
-    level = method(text, job.version, lines, state)
-    external = {*level.external, *(name for frame in frames for name in frame.geometry.external)}
+    text = run.source.data[job.start : min(next(energies, job.end), job.end, job.start + HEADER_BYTES)]
+    level = method(text, job.version, run.lines, run.state)
+    external = {*level.external, *(name for frame in frames for name in frame.geometry.rows.external)}
     level = level.model_copy(update={"external": tuple(sorted(external))})
     forces: ForcesAre = "absent"
-    if any(frame.gradient is not None for frame in frames):
-        forces = "with_external" if external else "physical"
+    if any(orca_blocks.has_gradient(cycle) for cycle in job.cycles):
+        zeroed = run.constrained and bool(frames) and bool((_force_mask(run, frames) == NO).any())
+        forces = "with_external" if external else "zeroed_on_fixed" if zeroed else "physical"
     start = sha256(frames[0].geometry.positions.tobytes()) if frames else None
     return Header(
         method=level,
-        identity=sha256_json({"version": job.version, "input": lines, "job": job.number, "start": start}),
-        run_kind=_run_kind(job, lines),
+        identity=sha256_json({"version": job.version, "input": run.lines, "job": job.number, "start": start}),
+        run_kind=_run_kind(job, run.lines),
         energy_kind="free" if level.smearing else "total",
         forces_are=forces,
+        temperature_target=target_temperature(run.lines),
     )
 
 
-def _printed(block: list[Frame]) -> Printed:
+def _printed(run: _Run, block: list[Frame]) -> Printed:
     """A block of frames whose coordinates have one unit."""
     geometries = [frame.geometry for frame in block]
+    numbers = [rows.atomic_numbers[rows.is_atom] for rows in (geometry.rows for geometry in geometries)]
     arrays: dict[str, Quantity | ArrayLike] = {
-        "atomic_numbers": np.concatenate([geometry.atomic_numbers for geometry in geometries]),
+        "atomic_numbers": np.concatenate(numbers),
         "positions": Quantity(np.concatenate([geometry.positions for geometry in geometries]), geometries[0].unit),
         "pbc": np.zeros((len(block), 3), np.int8),
         "energy": Quantity(np.array([frame.energy for frame in block]), "hartree", ENERGY_DECIMALS),
@@ -221,51 +229,52 @@ def _printed(block: list[Frame]) -> Printed:
     }
     if any(frame.gradient is not None for frame in block):
         rows = [np.full_like(f.geometry.positions, np.nan) if f.gradient is None else -f.gradient for f in block]
-        arrays["forces"] = Quantity(np.concatenate(rows), "hartree/bohr", GRADIENT_DECIMALS)
-    return Printed([len(geometry.positions) for geometry in geometries], arrays)
+        arrays["forces"] = Quantity(np.concatenate(rows), "hartree/bohr", GRADIENT_DECIMALS, sign=-1)
+    if run.held:
+        arrays["fixed"] = np.concatenate([orca_labels.fixed(run.held, geometry.rows) for geometry in geometries])
+    if run.constrained:
+        arrays["force_mask"] = _force_mask(run, block)
+    return Printed([len(geometry.positions) for geometry in geometries], arrays | _optional(block))
 
 
-def _jobs(data: Buffer) -> Iterator[Job]:
-    """Split a file into jobs at banners, `$new_job` and the steps of a compound script (O5), and jobs into cycles."""
-    job = Job(0, 0)
-    previous = ""
-    for match in filter(None, (_NAMED_HEADING.match(data, found.start()) for found in _HEADING.finditer(data))):
-        name = str(match.lastgroup)
-        mark = Mark(match.start(name), match[name])
-        if name in _BEGINS_JOB:
-            if job.cycles or (name == "banner" and job.version):
-                yield replace(job, end=mark.start)
-                job = Job(mark.start, mark.start if name == "banner" else job.input_start, version=job.version)
-            if name == "banner":
-                job.version = _version(mark.text)
-            else:
-                job.number = int(mark.text.split()[-1]) - 1
-        if name in _OF_JOB:
-            job.marks.setdefault(name, mark)
-        elif name not in _BEGINS_JOB:
-            _file_mark(job, name, mark, previous)
-        previous = name
-    if job.cycles or job.marks or job.version:
-        yield replace(job, end=len(data))
+def _force_mask(run: _Run, block: list[Frame]) -> NDArray[np.int8]:
+    return np.concatenate([orca_labels.force_mask(f.gradient, run.held, f.geometry.rows) for f in block])
 
 
-def _file_mark(job: Job, name: str, mark: Mark, previous: str) -> None:
-    """Put a heading into its cycle; coordinates begin a new one, their second table joins the first."""
-    begins = name == "angstrom" or (name == "bohr" and previous != "angstrom")
-    if not job.cycles or name == "cycle" or (begins and set(job.cycles[-1].marks) - _BEFORE_CYCLE):
-        job.cycles.append(Cycle(len(job.cycles)))
-    job.cycles[-1].marks.setdefault(name, []).append(mark)
+def _optional(block: list[Frame]) -> dict[str, Quantity | ArrayLike]:
+    """Labels that some frames have and others lack."""
+    arrays: dict[str, Quantity | ArrayLike] = {}
+    for scheme in SCHEMES:
+        if any(scheme in frame.labels.charges for frame in block):
+            blank = (np.full(len(frame.geometry.positions), np.nan) for frame in block)
+            charges = [f.labels.charges.get(scheme, nothing) for f, nothing in zip(block, blank, strict=True)]
+            arrays[f"charges_{scheme}"] = Quantity(np.concatenate(charges), "e", CHARGE_DECIMALS)
+    if any(frame.labels.dipole is not None for frame in block):
+        none = np.full(3, np.nan)
+        dipoles = [none if frame.labels.dipole is None else frame.labels.dipole for frame in block]
+        arrays["dipole"] = Quantity(np.array(dipoles), "e*bohr")
+    return arrays
 
 
-def _version(banner: bytes) -> str:
-    """`6.0.1` of `Program Version 6.0.1  -  RELEASE   -`."""
-    return re.split(r"\s+-\s", banner.decode("latin-1").split("Version", 1)[1].strip())[0]
+def _notes(run: _Run) -> Iterator[str]:
+    """What whoever takes the frames should know."""
+    cycles, marks = run.job.cycles, run.job.marks
+    if "limit" in marks:
+        yield "the optimisation reached its limit of cycles"
+    if "path" in marks:
+        line = run.source.line(marks["path"].start)
+        yield f"line {line}: energies of the images of a path, whose geometries are in other files, are left out"
+    if run.state and not any(orca_blocks.has_gradient(cycle) for cycle in cycles):
+        yield f"the energies are those of {run.state}, as the program calls them final; no gradient of it was asked for"
+    double_hybrid = any({"mp2_total", "scf_part"} <= cycle.marks.keys() for cycle in cycles)
+    if run.state and double_hybrid:
+        yield f"the energies of {run.state} lack the perturbative part of the ground state's"
 
 
-def _status(source: Input, jobs: list[Job]) -> tuple[Status, str]:
-    """Status of the first of `jobs`, and why it is not complete; ORCA prints one end mark for all jobs of an input."""
-    for job in jobs:
-        if job.input_start != jobs[0].input_start:
+def _status(source: Input, following: Sequence[Job]) -> tuple[Status, str]:
+    """Status of the first of these jobs, and why it is not complete; ORCA prints one end mark for all jobs of an input."""
+    for job in following:
+        if job.input_start != following[0].input_start:
             break
         if mark := job.marks.get("failed"):
             return "failed", f"line {source.line(mark.start)}: {mark.text.decode('latin-1').strip()}"
@@ -275,10 +284,12 @@ def _status(source: Input, jobs: list[Job]) -> tuple[Status, str]:
 
 
 def _run_kind(job: Job, lines: list[str]) -> RunKind:
-    """What the program was asked to do, from the title it prints; frequencies and IRC print none of their own."""
+    """What the program was asked to do, from the title it prints; frequencies, IRC and paths print none of their own."""
     title = job.marks["title"].text if "title" in job.marks else b""
     kind: RunKind = next((kind for words, kind in _RUN_KINDS if words in title), "unknown")
     asked = set(keywords(lines))
+    if "path" in job.marks or any(re.fullmatch(r"(?:zoom-|fast-|loose-|tight-)?neb(?:-\w+)?", word) for word in asked):
+        return "neb"
     if kind in ("unknown", "single_point") and "irc" in asked:
         return "irc"
     return "phonon" if kind == "single_point" and asked & {"freq", "anfreq", "numfreq"} else kind
@@ -289,4 +300,12 @@ def _is_orca(head: bytes) -> bool:
     return b"* O   R   C   A *" in head
 
 
-READER = Reader("orca/out", 1, ("*.orca.out", "*_orca.out"), _is_orca, read)
+READER = Reader(
+    "orca/out",
+    2,
+    ("*.orca.out", "*_orca.out"),
+    _is_orca,
+    read,
+    run_of=orca_files.run_of,
+    precedence=orca_files.OUT,
+)

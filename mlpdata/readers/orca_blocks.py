@@ -1,7 +1,7 @@
-"""The blocks of an ORCA output: coordinates, final energy, gradient, and which of them belong together.
+"""What of an ORCA output belongs together: the coordinates, final energy and gradient of one cycle.
 
-Between one set of coordinates and the next there is at most one frame (pitfalls O5, O9). Tables are sliced and
-converted whole. What cannot be paired for certain raises ParseError, with the reason.
+Between one set of coordinates and the next there is at most one frame (pitfalls O5, O9). What cannot be paired for
+certain raises ParseError, with the reason.
 """
 
 from __future__ import annotations
@@ -10,209 +10,71 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlpdata.elements import ATOMIC_NUMBERS, SYMBOLS
+from mlpdata.elements import SYMBOLS
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Input
+from mlpdata.readers.orca_headings import Cycle, Mark
+from mlpdata.readers.orca_tables import Rows, Table, Tables
 from mlpdata.readers.text import number, numbers
 from mlpdata.schema.properties import NO, UNKNOWN, YES
 from mlpdata.units import F64
 
-_RULE = rb"(?:[ \t]*(?:-{5,}|NO +LB[^\n]*)?\r?\n)*+"
-_INDEXED_TABLE = re.compile(_RULE + rb"((?:[ \t]*\d[^\n]*\n)*+)")
-_LABELLED_TABLE = re.compile(_RULE + rb"((?:[ \t]*(?:[A-Z][A-Za-z]?[:>]?|-)[ \t][^\n]*\n)*+)")
-_AFTER_TABLE = re.compile(rb"[ \t\r]*\n|\Z|[*>-]")  # a blank line, a rule, or a footnote on ECPs
-
-# what stands before the three numbers of a row: index, label, nuclear charge; empty where a table has none
-_BOHR_ROW = re.compile(rb"(?m)^[ \t]*(\d+) +(\S+(?: :)?) +(-?\d+\.\d+)[*#]? +-?\d+ +\d+\.\d+ ")
-_ANGSTROM_ROW = re.compile(rb"(?m)^[ \t]*()(\S+(?: :)?)()[ \t]")
-_GRADIENT_ROW = re.compile(rb"(?m)^[ \t]*(\d+) +(\S+(?: :)?)() *: ")
-_MP2_GRADIENT_ROW = re.compile(rb"(?m)^[ \t]*(\d+)()() *: ")
 _FINAL = re.compile(rb"FINAL SINGLE POINT ENERGY +(?![(])(\S+) *+(?:\(([^)]*)\))?\s*+$")
 _INPUT_XYZ = re.compile(r"\*\s*xyz\s+-?\d+\s+\d+", re.IGNORECASE)
-
-_COORDINATES = (("bohr", _INDEXED_TABLE, _BOHR_ROW), ("angstrom", _LABELLED_TABLE, _ANGSTROM_ROW))
 _SYMBOLS = np.array(SYMBOLS)
-_DUMMIES = {"-", "DA", "X", "Xx", "XX"}
 
 SAME_ENERGY = 2e-9
 """Energies printed with nine decimals agree within this [hartree]."""
 
 
-Leads = tuple[tuple[bytes, bytes, bytes], ...]
-"""Row number, label and nuclear charge of each row of a table; empty where the table has none."""
-
-
-class Mark(NamedTuple):
-    """A heading that was found."""
-
-    start: int
-    """Offset of its first character."""
-    text: bytes
-    """The heading; its whole line where values stand in it."""
-
-    @property
-    def end(self) -> int:
-        """Offset of the first character after it."""
-        return self.start + len(self.text)
-
-
-@dataclass
-class Cycle:
-    """What stands between one set of coordinates and the next: at most one frame."""
-
-    step: int
-    marks: dict[str, list[Mark]] = field(default_factory=dict)
-    """Headings by kind, in order."""
-
-    @property
-    def start(self) -> int:
-        """Offset where it begins."""
-        return min(marks[0].start for marks in self.marks.values())
-
-    def last(self, name: str) -> Mark | None:
-        """The last heading of a kind."""
-        return self.marks[name][-1] if name in self.marks else None
-
-
 class Geometry(NamedTuple):
-    """A table of coordinates without the rows that are no atoms: ghosts, dummies, charges, capping potentials (O10)."""
+    """A table of coordinates, some of whose rows may be no atoms: ghosts, dummies, charges (pitfall O10)."""
 
-    atomic_numbers: NDArray[np.uint8]
-    """Shape (n_atoms,)."""
+    rows: Rows
     positions: F64
-    """[`unit`], shape (n_atoms, 3)."""
+    """Of the atoms [`unit`], shape (n_atoms, 3)."""
     unit: str
     """bohr or angstrom."""
-    is_atom: NDArray[np.bool_]
-    """Which rows of the table are atoms, shape (n_rows,)."""
-    external: frozenset[str]
-    """What else stands in the table and acts on the electrons."""
+
+
+class Label(NamedTuple):
+    """The final energy of a cycle."""
+
+    energy: float
+    """[hartree]"""
+    state: str | None = None
+    """`root 1`, `triplet root 1`: whose energy it is; None for the ground state."""
 
 
 @contextmanager
-def located(source: Input, offset: int) -> Iterator[None]:
-    """Give the line at `offset` to a ParseError that does not know its own."""
+def located(source: Input, cycle: Cycle, offset: int) -> Iterator[None]:
+    """Give the line at `offset` of a cycle to a ParseError that does not know its own."""
     try:
         yield
     except ParseError as error:
-        error.line = error.line or source.line(offset)
+        error.line = error.line or line_of(source, cycle, offset)
         raise
 
 
-def geometry(source: Input, cycle: Cycle, input_lines: Iterable[str]) -> Geometry:
-    """The coordinates of a cycle: the table in bohr, which resolves twice as much or more, else that in angstrom.
-
-    With neither (printlevel mini, O7) the first cycle has the coordinates of the input, if they stand in it.
-
-    Raises:
-        ParseError: no table, or one that is cut or holds something else than numbers.
-    """
-    for unit, table, row in _COORDINATES:
-        if mark := cycle.last(unit):
-            with located(source, mark.start):
-                leads, positions = _table(source, mark, table, row)
-                atomic_numbers, is_atom, external = _atoms(leads)
-            return Geometry(atomic_numbers, positions[is_atom], unit, is_atom, external)
-    if cycle.step == 0:
-        return _input_geometry(input_lines)
-    raise ParseError("expected coordinates before this energy, found none.")
+def line_of(source: Input, cycle: Cycle, offset: int) -> int:
+    """The line at `offset`; counted from the start of its cycle, so that cycles may be asked in order."""
+    start = cycle.start
+    return source.line(start) + source.data[start:offset].count(b"\n")
 
 
-def _table(source: Input, mark: Mark, body: re.Pattern[bytes], row: re.Pattern[bytes]) -> tuple[Leads, F64]:
-    """What stands before the numbers of each row, and the numbers, shape (n, 3), of the table after a heading."""
-    match = body.match(source.data, mark.end)
-    assert match is not None  # both parts of the pattern may be empty
-    text = match[1]
-    if not text or not _AFTER_TABLE.match(source.data, match.end()):
-        raise ParseError("expected a table of numbers that ends at a blank line, found one that is damaged or cut.")
-    parts = row.split(text)  # what is before the first row, then three fields and the numbers of each row
-    values = numbers(b" ".join(parts[::4]), 3 * text.count(b"\n")).reshape(-1, 3)
-    return tuple(zip(parts[1::4], parts[2::4], parts[3::4], strict=True)), values
+def label(cycle: Cycle) -> Label:
+    """The final energy of a cycle and the state it is of.
 
-
-@functools.lru_cache(maxsize=16)  # the same for every step of a run
-def _labels(leads: Leads) -> NDArray[np.str_]:
-    """The label of each row; row numbers must be consecutive, as they are where no line is lost.
+    FINAL SINGLE POINT ENERGY is that of an excited root also where only excitation energies were asked for, without
+    any gradient (O3): it is named by its root, after a comparison with what the calculation of excited states prints.
 
     Raises:
-        ParseError: a line is lost.
-    """
-    index, labels, _ = zip(*leads, strict=True)
-    if index[0] and not (np.diff(numbers(b" ".join(index))) == 1).all():
-        raise ParseError("expected rows with consecutive numbers, found others. The table is damaged.")
-    return np.char.replace(np.array(labels, "U"), " ", "")
-
-
-@functools.lru_cache(maxsize=16)
-def _atoms(leads: Leads) -> tuple[NDArray[np.uint8], NDArray[np.bool_], frozenset[str]]:
-    """Atomic numbers of the atoms among the rows, which rows they are, and what else acts on the electrons.
-
-    `H:` or a nuclear charge of zero is a ghost, `Mg>` a capping potential, `Q` a charge, `-` a dummy.
-    """
-    labels = _labels(leads)
-    external = {name for kind in np.unique(labels).tolist() if (name := _external(kind))}
-    atomic_numbers = np.array([ATOMIC_NUMBERS.get(label, 0) for label in labels.tolist()], np.uint8)
-    ghost = np.array([bool(charge) and float(charge) == 0 for _, _, charge in leads])
-    if (ghost & (atomic_numbers > 0)).any():
-        external.add("ghost functions")
-    is_atom = (atomic_numbers > 0) & ~ghost
-    if not is_atom.any():
-        raise ParseError("expected at least one atom in the coordinates, found none.")
-    return atomic_numbers[is_atom], is_atom, frozenset(external)
-
-
-def _external(kind: str) -> str | None:
-    """What rows of a kind that is no element are, where they act on the electrons.
-
-    Raises:
-        ParseError: an unknown kind.
-    """
-    if kind == "Q" or kind.endswith(">"):
-        return "point charges"
-    if kind.endswith(":"):
-        return "ghost functions"
-    if kind not in ATOMIC_NUMBERS and kind not in _DUMMIES:
-        raise ParseError(f"expected a chemical symbol, found {kind!r}.")
-    return None
-
-
-def _input_geometry(lines: Iterable[str]) -> Geometry:
-    """The Cartesian coordinates of the echoed input [angstrom]."""
-    text = "\n".join(lines)
-    start = _INPUT_XYZ.search(text)
-    if start is None or re.search(r"\bbohrs?\b", text, re.IGNORECASE):
-        raise ParseError("expected coordinates before this energy, found none.")
-    rows = [line.encode().split() for line in text[start.end() :].split("*", 1)[0].strip().splitlines()]
-    if not rows or any(len(row) != 4 for row in rows):
-        raise ParseError("expected a symbol and three numbers a line in the input, found something else.")
-    positions = numbers(b" ".join(token for row in rows for token in row[1:])).reshape(-1, 3)
-    atomic_numbers, is_atom, external = _atoms(tuple((b"", row[0], b"") for row in rows))
-    return Geometry(atomic_numbers, positions[is_atom], "angstrom", is_atom, external)
-
-
-def converged(cycle: Cycle) -> int:
-    """Whether the wave function of a cycle converged; one of several SCFs that did not is enough for no (O4)."""
-    final = cycle.last("energy")
-    if "unconverged" in cycle.marks or (final and b"not fully converged" in final.text):
-        return NO
-    return YES if "converged" in cycle.marks else UNKNOWN
-
-
-def energy(cycle: Cycle, state: str | None) -> float:
-    """The final energy of a cycle [hartree]: of the excited `state` whose gradient is followed, else the ground state's.
-
-    FINAL SINGLE POINT ENERGY is that of the excited root also where only excitation energies were asked for (O3).
-    There the excitation is taken off: what the calculation of excited states started from, with the corrections
-    that FINAL SINGLE POINT ENERGY has beside it.
-
-    Raises:
-        ParseError: no final energy, several that differ, one of a part of the system, or of another state.
+        ParseError: no final energy, several that differ, one of a part of the system, or one of no known state.
     """
     finals = {_final(mark.text) for mark in cycle.marks.get("energy", ())}
     if not finals:
@@ -220,15 +82,9 @@ def energy(cycle: Cycle, state: str | None) -> float:
     if len(finals) > 1:
         raise ParseError(f"expected one final energy for these coordinates, found {len(finals)}.")
     (final,) = finals
-    if state is not None:
-        if excited_state(cycle) != state:
-            raise ParseError(
-                f"expected the energy of {state}, found that of {excited_state(cycle) or 'the ground state'}."
-            )
-        return final
     if "excited" in cycle.marks:
-        return _ground_state(cycle, final)
-    return _reference(cycle, final) if "root" in cycle.marks else final
+        return Label(final, _state_of(cycle, final))
+    return Label(final, _root_of(cycle, final) if "root" in cycle.marks else None)
 
 
 def _final(line: bytes) -> float:
@@ -249,36 +105,79 @@ def _value(mark: Mark | None, what: str) -> float:
     return number(match[1])
 
 
-def _ground_state(cycle: Cycle, final: float) -> float:
-    """The energy without the excitation; that of a double hybrid has its perturbative part, which E(SCF) lacks."""
-    total = _value(cycle.last("excited_total"), "the total energy of the excited state")
-    correction = final - total
+def _state_of(cycle: Cycle, final: float) -> str | None:
+    """Which of the states of a CIS or TD-DFT calculation the final energy is of; it may hold dispersion (O2)."""
     mark = cycle.last("dispersion")
-    dispersion = number(mark.text.split()[-1]) if mark else 0.0
-    if abs(correction) > SAME_ENERGY and abs(correction - dispersion) > SAME_ENERGY:
-        raise ParseError("expected the final energy to be the excited state's with dispersion, found another.")
-    ground = cycle.last("mp2_total") or cycle.last("scf_part")
-    return _value(ground, "the energy of the ground state") + correction
+    corrections = (0.0, number(mark.text.split()[-1])) if mark else (0.0,)
+    excited = _value(cycle.last("excited_total"), "the total energy of the excited state")
+    ground = _value(cycle.last("mp2_total") or cycle.last("scf_part"), "the energy of the ground state")
+    if any(abs(final - excited - one) < SAME_ENERGY for one in corrections):
+        return _root_name(cycle)
+    if any(abs(final - ground - one) < SAME_ENERGY for one in corrections):
+        return None
+    raise ParseError("expected the final energy to be of the excited or the ground state, found another.")
 
 
-def _reference(cycle: Cycle, final: float) -> float:
-    """The coupled-cluster energy that an EOM calculation starts from: ORCA 6 calls it final, ORCA 5 adds a root."""
+def _root_name(cycle: Cycle) -> str:
+    """`root 1`, `triplet root 1`, `soc root 1`."""
+    name = re.search(rb"Eh *\(([^)]*)\)", cycle.marks["excited"][-1].text)
+    return " ".join(name[1].decode("latin-1").lower().split()) if name else "unnamed"
+
+
+def _root_of(cycle: Cycle, final: float) -> str | None:
+    """The root of an EOM calculation whose energy is the final one: a root in ORCA 5, the reference in ORCA 6."""
     reference = _value(cycle.last("cc_total"), "the coupled-cluster energy that the roots start from")
     if abs(final - reference) < 1e-8:
-        return final
-    roots = [reference + _value(mark, "a root") for mark in cycle.marks["root"]]
-    if not any(abs(final - root) < 2e-6 for root in roots):  # roots are printed with six decimals
-        raise ParseError("expected the final energy to be of the reference or of a root, found another.")
-    return reference
-
-
-def excited_state(cycle: Cycle) -> str | None:
-    """`root 1`, `triplet root 1`: the state that the final energy of a cycle is of, None where it is the ground state."""
-    mark = cycle.last("excited")
-    if mark is None:
         return None
-    name = re.search(rb"Eh *\(([^)]*)\)", mark.text)
-    return " ".join(name[1].decode("latin-1").lower().split()) if name else "unnamed"
+    for mark in cycle.marks["root"]:
+        if abs(final - reference - _value(mark, "a root")) < 2e-6:  # roots are printed with six decimals
+            return f"root {mark.text[6:].split(b':')[0].strip().decode()}"
+    raise ParseError("expected the final energy to be of the reference or of a root, found another.")
+
+
+def converged(cycle: Cycle) -> int:
+    """Whether the wave function of a cycle converged; one of several SCFs that did not is enough for no (O4)."""
+    final = cycle.last("energy")
+    if "unconverged" in cycle.marks or (final and b"not fully converged" in final.text):
+        return NO
+    return YES if "converged" in cycle.marks else UNKNOWN
+
+
+def geometry(source: Input, cycle: Cycle, tables: Tables, input_lines: Iterable[str]) -> Geometry:
+    """The coordinates of a cycle: the table in bohr, which resolves twice as much or more, else that in angstrom.
+
+    With neither (printlevel mini, O7) the first cycle has the coordinates of the input, if they stand in it.
+
+    Raises:
+        ParseError: no table, or one that is cut or holds something else than numbers.
+    """
+    for kind, unit in (("bohr", "bohr"), ("angstrom", "angstrom")):
+        if mark := cycle.last(kind):
+            with located(source, cycle, mark.start):
+                return _atoms_of(tables.read(kind, mark), unit)
+    if cycle.step == 0:
+        return _input_geometry(input_lines)
+    raise ParseError("expected coordinates before this energy, found none.")
+
+
+def _atoms_of(table: Table, unit: str) -> Geometry:
+    rows, values = table
+    assert rows.external is not None  # an unknown kind of row raises
+    return Geometry(rows, values if rows.is_atom.all() else values[rows.is_atom], unit)
+
+
+def _input_geometry(lines: Iterable[str]) -> Geometry:
+    """The Cartesian coordinates of the echoed input [angstrom]."""
+    text = "\n".join(lines)
+    start = _INPUT_XYZ.search(text)
+    if start is None or re.search(r"\bbohrs?\b", text, re.IGNORECASE):
+        raise ParseError("expected coordinates before this energy, found none.")
+    rows = [line.encode().split() for line in text[start.end() :].split("*", 1)[0].strip().splitlines()]
+    if not rows or any(len(row) != 4 for row in rows):
+        raise ParseError("expected a symbol and three numbers a line in the input, found something else.")
+    positions = numbers(b" ".join(token for row in rows for token in row[1:])).reshape(-1, 3)
+    none = (b"",) * len(rows)
+    return _atoms_of(Table(Rows(none, tuple(row[0] for row in rows), none), positions), "angstrom")
 
 
 def has_gradient(cycle: Cycle) -> bool:
@@ -286,44 +185,58 @@ def has_gradient(cycle: Cycle) -> bool:
     return "gradient" in cycle.marks or "mp2_gradient" in cycle.marks
 
 
-def gradient(source: Input, cycle: Cycle, atoms: Geometry) -> F64 | None:
+def gradient(source: Input, cycle: Cycle, tables: Tables, rows: Rows) -> F64 | None:
     """The gradient of the energy of a cycle [hartree/bohr], shape (n_atoms, 3); None where there is none.
 
     Raises:
         ParseError: a damaged table, several gradients, or one that is not of the final energy (O6).
     """
-    mark = _gradient_mark(cycle)
+    kind, mark = _gradient_mark(cycle)
     if mark is None:
         return None
-    with located(source, mark.start):
-        of_mp2 = mark.text.startswith(b"The final MP2")
-        leads, values = _table(source, mark, _INDEXED_TABLE, _MP2_GRADIENT_ROW if of_mp2 else _GRADIENT_ROW)
-        labels = _labels(leads)
-        if len(values) == len(atoms.is_atom):
-            values, labels = values[atoms.is_atom], labels[atoms.is_atom]
-        if len(values) != len(atoms.positions):
-            raise ParseError(f"expected a gradient on {len(atoms.positions)} atoms, found {len(values)} rows.")
-        if not of_mp2 and not (labels == _SYMBOLS[atoms.atomic_numbers]).all():
-            raise ParseError("expected the gradient on the atoms in their order, found other atoms.")
-    return values
+    with located(source, cycle, mark.start):
+        return on_atoms(tables.read(kind, mark), rows, named=kind == "gradient")
 
 
-def _gradient_mark(cycle: Cycle) -> Mark | None:
-    """The heading of the gradient that belongs to the final energy of a cycle.
+def on_atoms(table: Table, rows: Rows, *, named: bool) -> F64:
+    """The values of a table on the atoms of a geometry, whose other rows may be in it or not.
+
+    Raises:
+        ParseError: other rows than those of the geometry.
+    """
+    return table.values[_atoms_among(table.rows, rows, named)]
+
+
+@functools.lru_cache(maxsize=64)  # the same for every step of a run
+def _atoms_among(table: Rows, rows: Rows, named: bool) -> slice | NDArray[np.bool_]:
+    """Which rows of a table are the atoms of a geometry."""
+    labels, is_atom = table.labels, rows.is_atom
+    symbols = _SYMBOLS[rows.atomic_numbers[is_atom]]
+    which = is_atom if len(labels) == len(is_atom) and not is_atom.all() else slice(None)
+    if len(labels[which]) != len(symbols):
+        raise ParseError(f"expected a table on {len(symbols)} atoms, found {len(labels)} rows.")
+    if named and not (labels[which] == symbols).all():
+        raise ParseError("expected a table on the atoms in their order, found other atoms.")
+    return which
+
+
+def _gradient_mark(cycle: Cycle) -> tuple[str, Mark | None]:
+    """The heading of the gradient that belongs to the final energy of a cycle, and its kind.
 
     Numerical gradients come after those of displaced geometries; they are trusted only in the first cycle of a step.
     """
-    analytic = [mark for mark in cycle.marks.get("gradient", ()) if b"NUMERICAL" not in mark.text]
-    numerical = [mark for mark in cycle.marks.get("gradient", ()) if b"NUMERICAL" in mark.text]
-    of_mp2 = cycle.marks.get("mp2_gradient", [])
-    if numerical:
-        analytic = of_mp2 = []
-        if cycle.step > 0 and "cycle" not in cycle.marks:
-            raise ParseError("expected a numerical gradient after its own geometry, found others in between.")
+    printed = cycle.marks.get("gradient", [])
+    numerical = [mark for mark in printed if b"NUMERICAL" in mark.text]
+    of_mp2 = [] if numerical else cycle.marks.get("mp2_gradient", [])
+    analytic = [] if numerical else printed
+    if numerical and cycle.step > 0 and "cycle" not in cycle.marks:
+        raise ParseError("expected a numerical gradient after its own geometry, found others in between.")
     candidates = [*analytic, *numerical, *of_mp2]
     if len(candidates) > 1:
         raise ParseError(f"expected one gradient for these coordinates, found {len(candidates)}.")
-    beyond_scf = {"mp2_total", "cc_total", "excited"} & set(cycle.marks)
+    beyond_scf = {"mp2_total", "cc_total", "excited"} & cycle.marks.keys()
     if analytic and beyond_scf and "scf_gradient" in cycle.marks:
         raise ParseError("expected the gradient of the final energy, found that of the SCF energy.")
-    return candidates[0] if candidates else None
+    if of_mp2 and "dispersion" in cycle.marks:
+        raise ParseError("expected the gradient of the final energy, found that of MP2 without dispersion.")
+    return "mp2_gradient" if of_mp2 else "gradient", candidates[0] if candidates else None

@@ -202,6 +202,11 @@ def _smearing(lines: list[str]) -> Smearing | None:
     return Smearing(method="fermi-dirac", width=BOLTZMANN * temperature) if temperature else None
 
 
+def target_temperature(lines: list[str]) -> float | None:
+    """Set point of the thermostat of `%md`, `Thermostat CSVR, 300_K` [K]."""
+    return _value(rb"(?i)\bthermostat +[a-z]{1,20} *, *(\d+\.?\d*)_?k\b", "\n".join(lines).encode())
+
+
 def _convergence(text: bytes) -> Convergence:
     electronic = _value(rb"Energy Change +TolE +\.\.\.\. +(\d\.\d{3}e\S+) Eh", text)
     ionic = _value(rb"Energy Change +TolE +\.\.\.\. +(\d\.\d{4}e\S+) Eh", text)

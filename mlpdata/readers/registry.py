@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,10 @@ from mlpdata.schema.calculation import EnergyKind, ForcesAre, LeftOut, RunKind, 
 from mlpdata.schema.method import Method
 from mlpdata.schema.sidecar import Declared
 from mlpdata.units import Conversion, Quantity
+
+logger = logging.getLogger(__name__)
+GROUP = "mlpdata.readers"
+"""Entry points of packages that add readers."""
 
 
 class Header(NamedTuple):
@@ -127,11 +132,80 @@ class Opened:
 
 @functools.cache
 def readers() -> tuple[Reader, ...]:
-    """The built-in readers, then those that other packages bring by the entry-point group `mlpdata.readers`."""
-    from mlpdata.readers import espresso_text, espresso_xml, orca, vasp_xml  # noqa: PLC0415  they import this module's types
+    """The built-in readers, then those that other packages bring by an entry point."""
+    from mlpdata.readers import (  # noqa: PLC0415  they import this module's types
+        ase_db,
+        ase_traj,
+        cp2k,
+        espresso_cp,
+        espresso_text,
+        espresso_xml,
+        extxyz,
+        gaussian,
+        gaussian_fchk,
+        gpaw_gpw,
+        gpaw_text,
+        orca,
+        orca_engrad,
+        orca_hess,
+        orca_property,
+        pyscf_chk,
+        pyscf_out,
+        vasp_h5,
+        vasp_outcar,
+        vasp_xml,
+    )
 
-    built_in = (vasp_xml.READER, espresso_xml.READER, espresso_text.READER, orca.READER)
-    return built_in + tuple(point.load() for point in entry_points(group="mlpdata.readers"))
+    built_in = (
+        vasp_xml.READER,
+        vasp_outcar.READER,
+        vasp_h5.READER,
+        espresso_xml.READER,
+        espresso_cp.READER,
+        espresso_text.READER,
+        gaussian.READER,
+        gaussian_fchk.READER,
+        orca.READER,
+        orca_property.READER,
+        orca_engrad.READER,
+        orca_hess.READER,
+        cp2k.READER,
+        pyscf_out.READER,
+        pyscf_chk.READER,
+        gpaw_gpw.READER,
+        gpaw_text.READER,
+        ase_traj.READER,
+        ase_db.READER,
+        extxyz.READER,
+    )
+    return built_in + tuple(plugin.reader for plugin in plugins() if plugin.reader is not None)
+
+
+class Plugin(NamedTuple):
+    """A reader that another package brings, or why it does not."""
+
+    name: str
+    reader: Reader | None
+    fault: str = ""
+
+
+@functools.cache
+def plugins() -> tuple[Plugin, ...]:
+    """What other packages bring by the entry-point group `mlpdata.readers`; a broken one costs itself only."""
+    return tuple(_loaded(point) for point in entry_points(group=GROUP))
+
+
+def _loaded(point: EntryPoint) -> Plugin:
+    try:
+        found = point.load()
+    except Exception as error:  # noqa: BLE001  foreign code may raise anything
+        fault = f"{type(error).__name__}: {error}"
+    else:
+        if isinstance(found, Reader):
+            return Plugin(point.name, found)
+        fault = f"expected a Reader, found {type(found).__name__}"
+    logger.warning("the reader %s (%s) is not there: %s", point.name, point.value, fault)
+    return Plugin(point.name, None, fault)
 
 
 def recognise(source: Input) -> Reader:

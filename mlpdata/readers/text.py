@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from mlpdata.errors import ParseError
@@ -42,6 +44,11 @@ def numbers(text: bytes, count: int | None = None) -> F64:
             f"expected a finite number, found {fields[int(np.argmin(np.isfinite(values)))].decode()!r}. {ODD}"
         )
     return values
+
+
+def whole(token: str) -> int | None:
+    """A count or a setting of a header; None where it is no whole number of at most nine digits: it is unknown."""
+    return int(token) if re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", token) else None
 
 
 STARS = "Fortran prints stars when a value does not fit its field; the frame was left out."

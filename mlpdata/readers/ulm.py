@@ -50,7 +50,7 @@ class Group(Mapping[str, Any]):
         if not isinstance(pointer, dict):
             raise ParseError(f"expected an array or a group as {name!r}, found {type(pointer).__name__}.")
         if "ndarray" in pointer:
-            return self._container.array(name, pointer["ndarray"], self._order)
+            return array_at(name, pointer["ndarray"], self._container.data, self._order)
         return Group(pointer, self._container, self._order)
 
     def __iter__(self) -> Iterator[str]:
@@ -73,7 +73,7 @@ class Ulm:
     """
 
     def __init__(self, data: Buffer) -> None:
-        self._data, self._size = data, len(data)
+        self.data, self._size = data, len(data)
         tag = tag_of(data[:HEADER_BYTES])
         if tag is None:
             raise ParseError("expected an ULM container, found other bytes or too few of them.")
@@ -86,6 +86,12 @@ class Ulm:
 
     def __len__(self) -> int:
         return len(self._offsets)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the file reaches to the end of each item's JSON, which is written last."""
+        ends = (offset + 8 + self._length(offset) for offset in self._offsets if 0 <= offset <= self._size)
+        return max(self._offsets, default=0) <= self._size and all(end <= self._size for end in ends)
 
     def item(self, index: int) -> Group:
         """The names and values of an item.
@@ -103,30 +109,38 @@ class Ulm:
         start = offset + 8
         if not HEADER_BYTES <= offset <= self._size - 8:
             raise ParseError(f"expected an item at byte {offset}, found {self._size} bytes in all. The file is cut.")
-        length = int.from_bytes(self._data[offset:start], "little", signed=True)
+        length = self._length(offset)
         if length > MAX_JSON:
             raise LimitExceeded(f"expected at most {MAX_JSON} bytes of JSON in an item, found {length}.")
         if length < 0 or start + length > self._size:
             raise ParseError(f"expected {length} bytes of JSON at byte {start}, found {self._size} bytes in all.")
-        return self._data[start : start + length]
+        return self.data[start : start + length]
 
-    def array(self, name: str, pointer: object, byte_order: ByteOrder) -> NDArray[Any]:
-        """The array that a pointer `[shape, dtype, offset]` names.
+    def _length(self, offset: int) -> int:
+        """Bytes of the JSON at an offset."""
+        return int.from_bytes(self.data[offset : offset + 8], "little", signed=True)
 
-        Raises:
-            ParseError: it lies outside the file, or is of an unknown type.
-        """
-        match pointer:
-            case [list() as shape, str() as dtype, int() as offset] if (
-                dtype in DTYPES and offset >= 0 and all(isinstance(n, int) and n >= 0 for n in shape)
-            ):
-                kind = np.dtype(dtype).newbyteorder(byte_order)
-            case _:
-                raise ParseError(f"expected shape, type and place of the array {name!r}, found {str(pointer)[:80]}.")
-        stop = offset + math.prod(shape) * kind.itemsize
-        if stop > self._size:
-            raise ParseError(f"expected the array {name!r} up to byte {stop}, found {self._size} bytes in all.")
-        return np.frombuffer(self._data[offset:stop], kind).reshape(shape)
+
+def array_at(name: str, pointer: object, data: Buffer, byte_order: ByteOrder = "<") -> NDArray[Any]:
+    """The array in `data` that a pointer `[shape, dtype, offset]` names.
+
+    Raises:
+        ParseError: it lies outside, or is of an unknown type.
+    """
+    match pointer:
+        case [list() as shape, str() as dtype, int() as offset] if (
+            dtype in DTYPES and offset >= 0 and all(isinstance(n, int) and n >= 0 for n in shape)
+        ):
+            kind = np.dtype(dtype).newbyteorder(byte_order)
+        case _:
+            raise ParseError(f"expected shape, type and place of the array {name!r}, found {str(pointer)[:80]}.")
+    stop = offset + math.prod(shape) * kind.itemsize
+    if stop > len(data):
+        raise ParseError(f"expected the array {name!r} up to byte {stop}, found {len(data)} bytes in all.")
+    try:
+        return np.frombuffer(data[offset:stop], kind).reshape(shape)
+    except ValueError as error:
+        raise ParseError(f"expected an array {name!r} that can be, found {str(error)[:80]}.") from error
 
 
 def parse_json(text: bytes | str) -> Any:

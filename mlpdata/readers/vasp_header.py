@@ -1,7 +1,8 @@
-"""What vasprun.xml says before its first ionic step: atoms, level of theory, kind of run."""
+"""What a VASP run says before its first ionic step: atoms, level of theory, kind of run."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +15,20 @@ from mlpdata.readers.registry import Header
 from mlpdata.readers.vasp_method import Tags
 from mlpdata.readers.xml import Element, text
 from mlpdata.schema.calculation import ForcesAre, RunKind
-from mlpdata.schema.method import Pseudopotential
+from mlpdata.schema.method import Kpoints, Pseudopotential
 
+DECISIVE = ("PSTRESS", "IMAGES", "IBRION", "ICHARG", "ICHAIN", "MDALGO", "EFIELD")
+"""Tags that say what the labels are."""
+HDF5, XML, TEXT = 0, 1, 2
+"""Precedence of vaspout.h5, vasprun.xml, OUTCAR: full precision, 8 decimals, 5 to 9 (pitfall V17)."""
+_NAME = re.compile(r"(?i)(vasprun|vaspout|OUTCAR)")
 RELAXATIONS = {1, 2, 3}
 """IBRION: quasi-Newton, conjugate gradients, damped dynamics."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that the frames of one vasprun.xml share."""
+    """All that the frames of one run share."""
 
     header: Header
     atomic_numbers: NDArray[np.uint8]
@@ -47,55 +53,101 @@ class Run:
 
 @dataclass(frozen=True)
 class Species:
-    """One row of `<array name="atomtypes">`."""
+    """One kind of atom, as POTCAR lists them."""
 
     n_atoms: int
     atomic_number: int
     potential: Pseudopotential
     repaired: str = ""
-    """How the element was recovered, where `<element>` does not name it (pitfall V19)."""
+    """How the element was recovered, where its file does not name it (pitfall V19)."""
+
+
+def run_of(name: str, _head: bytes) -> str | None:
+    """What the names of one run's files share in a folder: `relax1` of vasprun.xml.relax1 and relax1.OUTCAR."""
+    if not _NAME.search(name):
+        return None
+    rest = _NAME.sub("", re.sub(r"(?i)\.(xml|h5|out)\b", "", name), count=1)
+    return ".".join(filter(None, re.split(r"[._-]+", rest)))
 
 
 def run(root: Element) -> Run:
-    """The shared part of a run from the root of its header.
+    """The shared part of a run from the root of the header of vasprun.xml.
 
     Raises:
         ParseError: no atoms, or an element that nothing names.
     """
+    species = [_one_species(row) for row in _rows(root, "atomtypes")]
+    names = ("version", "subversion", "date", "time")
+    printed = [text(root.find(f"generator/i[@name='{name}']")) for name in names]
     incar = vasp_method.tags(root)
-    species = _species(root)
     pressure = incar.number("PSTRESS") or 0.0
-    self_consistent = incar.whole("ICHARG", 0) < 10
-    warnings = [one.repaired for one in species if one.repaired]
-    if pressure:
-        warnings.append(f"PSTRESS = {pressure} kB: the printed energies are enthalpies, E = H - PV is stored (V3).")
-    if not self_consistent:
-        warnings.append("ICHARG >= 10: the density was kept, so the labels are not self-consistent.")
-    steps = incar.number("NELM")
-    return Run(
-        header=_header(root, incar, species),
-        atomic_numbers=_atomic_numbers(root, species),
-        charge=_charge(incar, species),
-        max_electronic_steps=None if steps is None else int(steps),
-        # EDIFF printed as 0.00000000 is below 5e-9, and so is a change of energy printed as zero
-        energy_tolerance=incar.energy_tolerance or 5e-9,
-        external_pressure=pressure,
-        is_response=incar.is_response,
-        is_self_consistent=self_consistent,
-        is_elastic_band=incar.n_images > 0,
-        warnings=tuple(warnings),
+    warning = f"PSTRESS = {pressure} kB: the printed energies are enthalpies, E = H - PV is stored (V3)."
+    return shared(
+        incar,
+        species,
+        _atomic_numbers(root, species),
+        printed,
+        vasp_method.kpoints(root),
+        (warning,) if pressure else (),
     )
 
 
-def _header(root: Element, incar: Tags, species: list[Species]) -> Header:
-    printed = [text(root.find(f"generator/i[@name='{name}']")) for name in ("version", "subversion", "date", "time")]
+def shared(
+    incar: Tags,
+    species: list[Species],
+    atomic_numbers: NDArray[np.uint8],
+    printed: list[str],
+    kpoints: Kpoints | None,
+    warnings: tuple[str, ...] = (),
+) -> Run:
+    """All that the frames of one run share, whichever of VASP's files says it.
+
+    Args:
+        incar: the tags of the run.
+        species: in the order of POSCAR.
+        atomic_numbers: of each atom, shape (n_atoms,).
+        printed: the version, then what else tells this run from others.
+        kpoints: sampling of the Brillouin zone.
+        warnings: what its file alone has to say.
+    """
+    if unreadable := incar.unreadable(DECISIVE):
+        raise ParseError(
+            f"expected numbers, found {', '.join(f'{name} = {incar.word(name)}' for name in unreadable)}. "
+            "What the energies and forces are hangs on them."
+        )
+    self_consistent = incar.whole("ICHARG", 0) < 10
+    told = [one.repaired for one in species if one.repaired] + list(warnings)
+    if not self_consistent:
+        told.append("ICHARG >= 10: the density was kept, so the labels are not self-consistent.")
+    told += [f"{name} = {incar.word(name)} is no number." for name in incar.unreadable(("NELM", "EDIFF"))]
+    charge = _charge(incar, species)
+    if np.isnan(charge) and incar.word("NELECT"):
+        told.append(f"the charge is unknown: NELECT = {incar.word('NELECT')}, or a potential's valence or atoms.")
+    steps = incar.number("NELM")
+    return Run(
+        header=_header(incar, species, printed, kpoints),
+        atomic_numbers=atomic_numbers,
+        charge=charge,
+        max_electronic_steps=None if steps is None else int(steps),
+        # EDIFF printed as 0.00000000 is below 5e-9, and so is a change of energy printed as zero
+        energy_tolerance=incar.energy_tolerance or 5e-9,
+        external_pressure=incar.number("PSTRESS") or 0.0,
+        is_response=incar.is_response,
+        is_self_consistent=self_consistent,
+        is_elastic_band=incar.n_images > 0,
+        warnings=tuple(told),
+    )
+
+
+def _header(incar: Tags, species: list[Species], printed: list[str], kpoints: Kpoints | None) -> Header:
     kind = _run_kind(incar)
     cell_moves = (
         incar.whole("ISIF", 2) >= 3 and incar.whole("IBRION", -1) in {0, *RELAXATIONS} and kind != "single_point"
     )
     potentials = tuple(one.potential for one in species)
+    symbols = [SYMBOLS[one.atomic_number] for one in species]
     return Header(
-        method=vasp_method.method(root, potentials, [SYMBOLS[one.atomic_number] for one in species], incar),
+        method=vasp_method.method(incar, printed[0] or None, kpoints, potentials, symbols),
         identity=" ".join(("vasp", *(word for word in printed if word))),
         run_kind=kind,
         energy_kind="free",
@@ -149,31 +201,35 @@ def _rows(root: Element, name: str) -> list[dict[str, str]]:
     return [dict(zip(fields, map(text, row.findall("c")), strict=False)) for row in table.iterfind("set/rc")]
 
 
-def _species(root: Element) -> list[Species]:
-    return [_one_species(row) for row in _rows(root, "atomtypes")]
-
-
 def _one_species(row: dict[str, str]) -> Species:
-    """Element of a species; where `<element>` names none or another than the potential, see pitfall V19."""
-    printed, title = row.get("element", ""), row.get("pseudopotential", "")
-    by_title = _element_of_title(title)
-    mass = _positive(row.get("mass", ""))
-    number = by_title or _element_of_mass(mass) or ATOMIC_NUMBERS.get(printed)
-    if not number:
-        raise ParseError(f"expected a chemical element, found {printed!r} with the potential {title.strip()!r}.")
-    symbol = SYMBOLS[number]
-    source = "potential's title" if by_title else "mass"
-    repaired = (
-        "" if printed == symbol else f"element {printed!r} is {symbol}, by the {source} ({title.strip()!r}, {mass} u)."
-    )
-    valence = _positive(row.get("valence", ""))
+    """One row of `<array name="atomtypes">`."""
+    title = row.get("pseudopotential", "")
+    number, repaired = element(row.get("element", ""), title, row.get("mass", ""))
     count = row.get("atomspertype", "")
     return Species(
         n_atoms=int(count) if count.isdecimal() else 0,
         atomic_number=number,
-        potential=vasp_method.pseudopotential(symbol, title, valence),
+        potential=vasp_method.pseudopotential(SYMBOLS[number], title, positive(row.get("valence", ""))),
         repaired=repaired,
     )
+
+
+def element(printed: str, title: str, mass: str) -> tuple[int, str]:
+    """Atomic number of a species, and how it was recovered where `printed` does not name it (pitfall V19).
+
+    Raises:
+        ParseError: neither the potential's title nor its mass nor `printed` names an element.
+    """
+    by_title = _element_of_title(title)
+    weight = positive(mass)
+    number = by_title or _element_of_mass(weight) or ATOMIC_NUMBERS.get(printed)
+    if not number:
+        raise ParseError(f"expected a chemical element, found {printed!r} with the potential {title.strip()!r}.")
+    symbol = SYMBOLS[number]
+    if printed == symbol:
+        return number, ""
+    source = "potential's title" if by_title else "mass"
+    return number, f"element {printed!r} is {symbol}, by the {source} ({title.strip()!r}, {weight} u)."
 
 
 def _element_of_title(title: str) -> int | None:
@@ -191,7 +247,8 @@ def _element_of_mass(mass: float | None) -> int | None:
     return near[0] if len(near) == 1 else None
 
 
-def _positive(word: str) -> float | None:
+def positive(word: str) -> float | None:
+    """A positive number; None for anything else."""
     try:
         value = float(word)
     except ValueError:

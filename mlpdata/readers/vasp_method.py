@@ -1,6 +1,6 @@
-"""The level of theory of a VASP run, from `<incar>`, `<parameters>`, `<atominfo>` and `<kpoints>` of vasprun.xml.
+"""The level of theory of a VASP run, from its INCAR tags, potentials and k-points, whichever file prints them.
 
-`<parameters>` holds what VASP used, `<incar>` what the user wrote. Both print F16.8, and stars where a value does not
+There are the tags that VASP used and those that the user wrote. Both may be printed as stars where a value does not
 fit: such a value is unknown, not an error (pitfall V9).
 """
 
@@ -22,7 +22,7 @@ _AS_PRINTED = (
 _GGA = {
     "PE": "PBE", "PS": "PBEsol", "91": "PW91", "RP": "RPBE", "RE": "revPBE", "AM": "AM05", "BF": "BEEF-vdW",
     "B3": "B3LYP", "B5": "B3LYP", "CA": "LDA", "PZ": "LDA", "VW": "LDA", "WI": "LDA", "HL": "LDA", "03": "B3LYP",
-    "05": "B3LYP", "OR": "optPBE", "BO": "optB88", "MK": "optB86b", "ML": "PW86R", "CX": "cx13", "LI": "LIBXC",
+    "05": "B3LYP", "OR": "optPBE", "BO": "optB88", "MK": "optB86b", "ML": "PW86R", "CX": "cx13", "LI": "LIBXC", "NO": "LDA",
 }  # fmt: skip
 """Functional by the first two letters of GGA."""
 _METAGGA = {
@@ -39,18 +39,19 @@ _IVDW = {
     0: "none", 1: "D2", 10: "D2", 11: "D3", 12: "D3(BJ)", 13: "D4", 15: "sD3", 2: "TS", 20: "TS", 21: "TS-HI",
     202: "MBD", 263: "MBD-FI", 3: "DFT-ulg", 4: "dDsC",
 }  # fmt: skip
-_CENTRING = {"gamma": "gamma", "monkhorst-pack": "monkhorst-pack", "auto": "gamma", "automatic": "gamma"}
+CENTRING = {"gamma": "gamma", "monkhorst-pack": "monkhorst-pack", "auto": "gamma", "automatic": "gamma"}
+"""Canonical centring by the word that VASP uses."""
 _TITLE = {"PAW_PBE": "PBE", "PAW_GGA": "PW91", "PAW": "LDA", "PAW_LDA": "LDA", "PAW_RPBE": "RPBE", "PAW_PS": "PBEsol"}
 
 
 @dataclass(frozen=True)
 class Tags:
-    """INCAR tags as vasprun.xml prints them."""
+    """INCAR tags as an output prints them."""
 
     user: dict[str, str]
-    """From `<incar>`."""
+    """What the user wrote: `<incar>` of vasprun.xml, INCAR as OUTCAR and vaspout.h5 repeat it."""
     used: dict[str, str]
-    """From `<parameters>`."""
+    """What VASP used: `<parameters>` of vasprun.xml, the listing in OUTCAR."""
 
     def word(self, name: str) -> str:
         """The tag as text without comment, what VASP used before what the user wrote; "" where unknown."""
@@ -61,7 +62,7 @@ class Tags:
 
     def number(self, name: str) -> float | None:
         """The tag as a number; None where absent or in stars."""
-        return _number(self.word(name))
+        return real(self.word(name))
 
     def whole(self, name: str, default: int) -> int:
         """The tag as an integer."""
@@ -72,14 +73,18 @@ class Tags:
         """Whether a logical tag is on."""
         return self.word(name).strip(".").upper().startswith("T")
 
+    def unreadable(self, names: tuple[str, ...]) -> list[str]:
+        """Those of `names` that are printed, and are no numbers."""
+        return [name for name in names if self.word(name) and self.number(name) is None]
+
     def vector(self, name: str) -> list[float]:
         """The tag as numbers; empty where absent or in stars."""
         return _numbers(self.word(name))
 
     @property
     def energy_tolerance(self) -> float | None:
-        """EDIFF [eV], from `<incar>` first; None where it is printed as 0.00000000 (pitfall V9)."""
-        value = _number(self.user.get("EDIFF", "")) or _number(self.used.get("EDIFF", ""))
+        """EDIFF [eV], as the user wrote it first; None where it is printed as 0.00000000 (pitfall V9)."""
+        value = real(self.user.get("EDIFF", "")) or real(self.used.get("EDIFF", ""))
         return value or None
 
     @property
@@ -93,7 +98,8 @@ class Tags:
         return self.whole("IMAGES", 0)
 
 
-def _number(word: str) -> float | None:
+def real(word: str) -> float | None:
+    """A number; None where absent or in stars."""
     try:
         value = float(word.replace("D", "E").replace("d", "e"))
     except ValueError:
@@ -103,7 +109,7 @@ def _number(word: str) -> float | None:
 
 def _numbers(words: str) -> list[float]:
     """All of `words`, or none where one of them is no number."""
-    values = [_number(word) for word in words.split()]
+    values = [real(word) for word in words.split()]
     return [] if None in values else [value for value in values if value is not None]
 
 
@@ -121,19 +127,26 @@ def _items(group: Element | None) -> dict[str, str]:
     return found
 
 
-def method(root: Element, pseudopotentials: tuple[Pseudopotential, ...], species: list[str], incar: Tags) -> Method:
-    """The level of theory that the header states.
+def method(
+    incar: Tags,
+    version: str | None,
+    kpoints: Kpoints | None,
+    pseudopotentials: tuple[Pseudopotential, ...],
+    species: list[str],
+) -> Method:
+    """The level of theory.
 
     Args:
-        root: root of the header.
+        incar: the tags of the run.
+        version: of VASP.
+        kpoints: sampling of the Brillouin zone.
         pseudopotentials: one for each species.
         species: chemical symbol of each species, in the order of POSCAR.
-        incar: the tags of the run.
     """
     functional, printed, dispersion = _functional(incar, pseudopotentials)
     return Method(
         code="vasp",
-        code_version=text(root.find("generator/i[@name='version']")) or None,
+        code_version=version,
         functional=functional,
         functional_as_printed=printed,
         exact_exchange=incar.number("AEXX") if incar.flag("LHFCALC") else None,
@@ -141,7 +154,7 @@ def method(root: Element, pseudopotentials: tuple[Pseudopotential, ...], species
         hubbard=_hubbard(incar, species),
         basis="plane waves",
         cutoff_energy=incar.number("ENMAX") or incar.number("ENCUT"),
-        kpoints=_kpoints(root),
+        kpoints=kpoints,
         smearing=_smearing(incar),
         pseudopotentials=tuple(sorted(set(pseudopotentials), key=lambda one: (one.element, one.title))),
         relativity="spin-orbit" if incar.flag("LSORBIT") else "scalar",
@@ -165,7 +178,7 @@ def _functional(incar: Tags, pseudopotentials: tuple[Pseudopotential, ...]) -> t
     if meta not in {"", "NONE", "F"}:
         name = next((known for cut, known in _METAGGA.items() if meta.startswith(cut)), meta)
     if incar.flag("LUSE_VDW"):
-        rvv10 = meta not in {"", "NONE", "F"} or (incar.number("BPARAM") or 0.0) > 0.0
+        rvv10 = meta not in {"", "NONE", "F"} or (real(incar.user.get("BPARAM", "")) or 0.0) > 0.0
         name, dispersion = (name, "rVV10") if rvv10 else _VAN_DER_WAALS.get(gga, (name, "vdW-DF"))
     if incar.flag("LHFCALC"):
         name = _hybrid(name, incar)
@@ -249,7 +262,8 @@ def _grid(incar: Tags) -> str | None:
     return " ".join(part for part in parts if part) or None
 
 
-def _kpoints(root: Element) -> Kpoints | None:
+def kpoints(root: Element) -> Kpoints | None:
+    """The sampling that vasprun.xml states."""
     group = root.find("kpoints")
     if group is None:
         return None
@@ -265,7 +279,7 @@ def _kpoints(root: Element) -> Kpoints | None:
     return Kpoints(
         mesh=(int(mesh[0]), int(mesh[1]), int(mesh[2])) if len(mesh) == 3 else None,
         shift=(shift[0], shift[1], shift[2]) if len(shift) == 3 else None,
-        centring=_CENTRING.get(param, param or None),
+        centring=CENTRING.get(param, param or None),
         count=count,
     )
 
@@ -274,9 +288,18 @@ def _vector(group: Element, name: str) -> list[float]:
     return _numbers(text(group.find(f"v[@name='{name}']")))
 
 
-def pseudopotential(element: str, title: str, valence: float | None) -> Pseudopotential:
-    """Identity of one POTCAR by its TITEL, which names the exchange it was made with: `PAW_PBE Zr_sv 07Sep2000`."""
+def pseudopotential(
+    element: str, title: str, valence: float | None, exchange: str = "", digest: str | None = None
+) -> Pseudopotential:
+    """Identity of one POTCAR.
+
+    Args:
+        element: chemical symbol.
+        title: its TITEL, whose first word names the exchange that it was made with: `PAW_PBE Zr_sv 07Sep2000`.
+        valence: its ZVAL.
+        exchange: its LEXCH, which says it better.
+        digest: checksum, with its kind.
+    """
     words = title.split()
-    return Pseudopotential(
-        element=element, title=" ".join(words), exchange=_TITLE.get(words[0]) if words else None, valence=valence
-    )
+    made_with = _GGA.get(exchange.upper()) or (_TITLE.get(words[0]) if words else None)
+    return Pseudopotential(element=element, title=" ".join(words), exchange=made_with, valence=valence, digest=digest)

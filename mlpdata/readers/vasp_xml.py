@@ -22,7 +22,7 @@ from mlpdata.frames import MAX_ATOMS_PER_BLOCK
 from mlpdata.readers import xml
 from mlpdata.readers.archive import Input
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
-from mlpdata.readers.vasp_header import Run, run
+from mlpdata.readers.vasp_header import XML, Run, run, run_of
 from mlpdata.readers.vasp_steps import Loop, Step, Tables, electronic_loop, read_steps, scf_converged
 from mlpdata.schema.calculation import LeftOut
 from mlpdata.units import F64, Quantity
@@ -272,4 +272,4 @@ def _ending(source: Input, shared: Run, account: Account) -> Ending:
     return Ending("complete" if whole else "truncated", reason, tuple(left_out), tuple(warnings))
 
 
-READER = Reader("vasp/xml", 1, ("vasprun*.xml*", "*vasprun*"), magic, read)
+READER = Reader("vasp/xml", 1, ("vasprun*.xml*", "*vasprun*"), magic, read, run_of, XML)

@@ -10,15 +10,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mlpdata import elements, neighbors, units
+from mlpdata import elements, units
 from mlpdata.elements import hill
 from mlpdata.frames import I64, Frames
 from mlpdata.units import F64
 
 DENSITY = units.ATOMIC_MASS * 1e27
 """One u/angstrom^3 in g/cm^3."""
-CUTOFF = 2.5
-"""Shortest distances are looked for up to this [angstrom]."""
 _AS_STORED = (
     "energy_sigma0", "energy_no_entropy", "charge", "total_magnetization", "band_gap", "fermi_energy", "time",
     "temperature_kinetic",
@@ -27,8 +25,8 @@ _AS_STORED = (
 
 
 def shortest_distances(frames: Frames) -> F64:
-    """Shortest distance in each configuration [angstrom], shape (n_configurations,); NaN where it is above `CUTOFF`."""
-    return neighbors.minimum_distances(frames, CUTOFF)
+    """Shortest distance in each configuration [angstrom], shape (n_configurations,); NaN where it is above 2.5."""
+    return frames.closest.distance
 
 
 def frame_columns(frames: Frames, ids: NDArray[np.uint8], min_distance: F64) -> dict[str, pa.Array]:

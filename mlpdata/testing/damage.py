@@ -7,6 +7,7 @@ and made one at a time, in memory.
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import struct
@@ -18,11 +19,10 @@ STARS, NAN, OVERFLOW = "stars", "nan", "overflow"
 GLUED, SHIFTED = "glued", "shifted"
 
 _NUMBER = re.compile(
-    rb"(?<![\w.+-])[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?(?![\w.])"
+    rb"(?<![\w.+*^-])[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?(?![\w.])"
     rb"|(?<=\d)[+-]\d+\.\d+(?:[eEdD][+-]?\d+)?(?![\w.])"  # columns that touch already
 )
 _BLANKS = b" \t"
-_NONE = {">": (float("nan"), float("inf")), "<": (float("nan"), float("inf"))}
 T = TypeVar("T")
 
 
@@ -70,7 +70,7 @@ def spoiled_numbers(content: bytes) -> list[Edit]:
     """Each printed number becomes stars, NaN, beyond all floats, or touches the next one on its line."""
     found = [match.span() for match in _NUMBER.finditer(content)]
     edits = [edit for start, end in found for edit in _instead(start, end)]
-    for (start, end), (following, _) in zip(found, found[1:], strict=False):
+    for (start, end), (following, _) in itertools.pairwise(found):
         between = content[end:following]
         if between and not between.strip(_BLANKS):
             edits.append(Edit(GLUED, end, following, b""))

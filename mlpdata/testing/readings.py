@@ -40,8 +40,8 @@ class Run:
         """What it says went wrong."""
         if self.ending is None:
             return set()
-        ended = (self.ending.status, self.ending.reason) if self.ending.status != "complete" else None
-        return {ended, *self.ending.left_out, *self.ending.warnings} - {None}
+        said: set[object] = {*self.ending.left_out, *self.ending.warnings}
+        return said if self.ending.status == "complete" else {*said, (self.ending.status, self.ending.reason)}
 
 
 @dataclass

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from mlpdata.errors import InputError, LimitExceeded
 from mlpdata.frames import Frames
-from mlpdata.neighbors import minimum_distances, neighbor_list, neighbor_lists
+from mlpdata.neighbors import closest_pairs, neighbor_list, neighbor_lists
 from mlpdata.units import F64
 
 Pbc = tuple[int, int, int]
@@ -153,10 +153,10 @@ def test_the_minimum_distance_is_that_of_the_closest_pair_or_absent() -> None:
     silicon, hydrogen, atom = bulk("Si", a=5.43), molecule("H2"), ase.Atoms("He")
     lone_atom_and_image = bulk("Po", "sc", a=2.0)
 
-    found = minimum_distances(frames_of(silicon, hydrogen, atom, lone_atom_and_image))
+    found = closest_pairs(frames_of(silicon, hydrogen, atom, lone_atom_and_image)).distance
 
     np.testing.assert_allclose(found, [5.43 * np.sqrt(3) / 4, hydrogen.get_distance(0, 1), np.nan, 2.0], rtol=1e-12)
-    assert np.isnan(minimum_distances(frames_of(silicon), cutoff=2.0)).all()
+    assert np.isnan(closest_pairs(frames_of(silicon), cutoff=2.0).distance).all()
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mlpdata.checks.gates import GATES, GateReport, joined, run_gates
+from mlpdata.checks.gates import GATES, Gate, GateReport, joined, run_gates
+from mlpdata.checks.measures import Circumstances
 from mlpdata.errors import UsageError
 from mlpdata.frames import Frames
 from mlpdata.schema.calculation import ForcesAre
+from mlpdata.schema.method import Method
 from mlpdata.schema.params import CheckParams
 
+README = (Path(__file__).parents[3] / "README.md").read_text()
 PARAMS = CheckParams()
 CUBE = np.eye(3) * 10.0
 WATER = np.array([[0.0, 0.0, 0.0], [0.9572, 0.0, 0.0], [-0.24, 0.9266, 0.0]])
@@ -32,8 +36,8 @@ def frames(n: int = 1, *, periodic: bool = False, **arrays: Any) -> Frames:
     return Frames(np.full(n, 3), {**standard, **arrays})
 
 
-def gates(block: Frames, forces_are: ForcesAre = "physical") -> GateReport:
-    return run_gates(block, PARAMS, forces_are)
+def gates(block: Frames, *circumstances: Any, params: CheckParams = PARAMS, **more: Any) -> GateReport:
+    return run_gates(block, params, Circumstances(*circumstances, **more))
 
 
 def test_a_sound_block_passes_every_gate() -> None:
@@ -42,6 +46,12 @@ def test_a_sound_block_passes_every_gate() -> None:
     assert report.counts() == {}
     assert not report.rejected.any()
     assert [finding.gate for finding in report.findings] == [gate.name for gate in GATES]
+
+
+@pytest.mark.parametrize("gate", GATES, ids=[gate.name for gate in GATES])
+def test_the_readme_names_each_gate_with_its_severity(gate: Gate) -> None:
+    (row,) = [line for line in README.splitlines() if line.startswith("| `") and f"`{gate.name}`" in line]
+    assert row.split("|")[2].strip() == gate.severity
 
 
 def test_an_empty_block_passes() -> None:
@@ -57,12 +67,17 @@ def test_a_frame_without_scf_convergence_is_rejected_and_an_unknown_one_is_not()
 
 def test_net_force_is_measured_per_atom() -> None:
     forces = np.zeros((6, 3))
-    forces[0, 0], forces[3, 0] = 0.3, 0.12
+    forces[0, 0], forces[3, 0] = 0.3, 0.05
 
     finding = gates(frames(2, forces=forces))["net-force"]
 
     assert finding.worst == pytest.approx(0.1)
     assert finding.indices.tolist() == [0]
+
+
+def test_every_gate_says_to_what_it_applies() -> None:
+    assert all(gate.applies for gate in GATES)
+    assert len({gate.name for gate in GATES}) == len(GATES)
 
 
 @pytest.mark.parametrize("forces_are", ["projected", "biased", "with_external", "zeroed_on_fixed"])
@@ -75,25 +90,90 @@ def test_forces_that_are_not_physical_need_not_sum_to_zero(forces_are: ForcesAre
     assert report["net-force"].applied == report["torque"].applied == 0
 
 
-def test_forces_on_a_configuration_with_fixed_atoms_need_not_sum_to_zero() -> None:
-    forces = np.zeros((6, 3))
-    forces[[0, 3], 0] = 1.0
+def test_forces_on_a_configuration_with_held_or_ghost_atoms_need_not_sum_to_zero() -> None:
+    forces = np.zeros((12, 3))
+    forces[::3, 0] = 1.0
+    fixed = np.zeros((12, 3))
+    fixed[4, 2] = 1  # of the second molecule, one atom along z
+    numbers = [8, 1, 1, 8, 1, 1, 8, 0, 1, 8, 1, 1]
 
-    report = gates(frames(2, forces=forces, force_mask=[1, 0, 1, 1, 1, 1]))
+    report = gates(frames(4, forces=forces, force_mask=[1, 0] + 10 * [1], fixed=fixed, atomic_numbers=numbers))
 
-    assert report["net-force"].indices.tolist() == [1]
+    assert report["net-force"].indices.tolist() == report["torque"].indices.tolist() == [3]
 
 
-def test_forces_in_another_orientation_than_the_positions_show_as_torque() -> None:
-    bond = WATER[1] - WATER[0]
-    forces = np.array([-bond, bond, 0 * bond])
-    turned = forces[:, [1, 0, 2]]
+@pytest.mark.parametrize(
+    "surroundings", [{"solvent": "CPCM(WATER)"}, {"external": ("point charges",)}, {"external": ("electric field",)}]
+)
+def test_forces_of_what_something_acts_on_need_not_sum_to_zero(surroundings: dict[str, Any]) -> None:
+    alone, acted_on = (
+        Circumstances.of(Method(code="orca", **more), "physical", "total")
+        for more in ({"solvent": "none"}, surroundings)
+    )
+    forces = np.zeros((3, 3))
+    forces[0] = 5.0
 
-    aligned, rotated = (gates(frames(forces=one)) for one in (forces, turned))
+    reports = [run_gates(frames(forces=forces), PARAMS, one) for one in (alone, acted_on)]
 
-    assert aligned["torque"].n_caught == 0
+    assert [report["net-force"].applied for report in reports] == [1, 0]
+    assert [report["torque"].applied for report in reports] == [1, 0]
+
+
+def test_the_bound_of_net_forces_is_the_noise_of_the_code_unless_one_is_given() -> None:
+    forces = np.zeros((3, 3))
+    forces[0, 0] = 3 * 0.015
+    block = frames(forces=forces)
+
+    assert gates(block, code="orca")["net-force"].n_caught == 1
+    assert gates(block, code="anything else")["net-force"].n_caught == 0
+    assert gates(block, code="orca", params=CheckParams(net_force=0.03))["net-force"].n_caught == 0
+
+
+BOND = WATER[1] - WATER[0]
+PULLED = np.array([-BOND, BOND, 0 * BOND])
+"""Forces on water along one of its bonds, which turn nothing [eV/angstrom]."""
+TURNED = PULLED[:, [1, 0, 2]]
+"""The same in axes of another orientation."""
+
+
+def test_forces_in_another_frame_of_reference_are_rejected() -> None:
+    aligned, rotated = (gates(frames(forces=one), code="orca") for one in (PULLED, TURNED))
+
+    assert aligned["torque"].n_caught == aligned["frame-of-reference"].n_caught == 0
     assert rotated["net-force"].n_caught == 0
     assert rotated["torque"].n_caught == 1
+    assert rotated.rejected.tolist() == [True]
+    assert "frame of the positions" in rotated["frame-of-reference"].reason
+
+
+@pytest.mark.parametrize(
+    "weaker",
+    [
+        {"forces": PULLED + 0.02 * TURNED},  # a grid's noise
+        {"forces": TURNED + 0.1},  # something pulls: what it is, is not known
+        {"forces": TURNED, "cell": [CUBE]},  # the molecule in the cells beside may turn this one
+    ],
+)
+def test_a_torque_that_may_have_another_cause_is_only_marked(weaker: dict[str, Any]) -> None:
+    report = gates(frames(**weaker), code="orca")
+
+    assert report["torque"].n_caught == 1
+    assert not report.rejected.any()
+
+
+def test_projected_forces_are_rejected_and_energies_without_them_are_not() -> None:
+    forces = np.zeros((6, 3))
+    forces[3:] = np.nan
+
+    assert gates(frames(2, forces=forces), "projected").rejected.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("circumstances", [{"forces_are": "ml"}, {"forces_are": "absent", "energy_kind": "ml"}])
+def test_labels_of_a_learned_potential_are_rejected(circumstances: dict[str, Any]) -> None:
+    report = gates(frames(2, energy=[0.0, np.nan], forces=np.full((6, 3), np.nan)), **circumstances)
+
+    assert report.rejected.tolist() == [True, False]
+    assert "machine-learned" in report["learned-labels"].reason
 
 
 def test_torque_is_the_couple_over_size_and_atoms() -> None:
@@ -160,8 +240,8 @@ def test_close_pairs_of_large_atoms_are_found_beyond_the_screen() -> None:
         [2], {"atomic_numbers": [55, 55], "positions": [[0, 0, 0], [0, 0, 3.0]], "pbc": [[0, 0, 0]], "energy": [0.0]}
     )
 
-    assert run_gates(caesium, PARAMS, "absent")["closest-pair"].n_caught == 0
-    strict = run_gates(caesium, CheckParams(min_distance=0.7), "absent")["closest-pair"]
+    assert gates(caesium, "absent")["closest-pair"].n_caught == 0
+    strict = gates(caesium, "absent", params=CheckParams(min_distance=0.7))["closest-pair"]
     assert strict.worst == pytest.approx(3 / 4.88)
     assert strict.n_caught == 1
 
@@ -210,8 +290,8 @@ def test_labels_that_lack_their_other_half_are_marked() -> None:
 
 
 def test_an_enthalpy_is_marked() -> None:
-    assert run_gates(frames(2), PARAMS, "physical", "enthalpy")["energy-kind"].n_caught == 2
-    assert run_gates(frames(2), PARAMS, "physical", "free")["energy-kind"].n_caught == 0
+    assert gates(frames(2), energy_kind="enthalpy")["energy-kind"].n_caught == 2
+    assert gates(frames(2), energy_kind="free")["energy-kind"].n_caught == 0
 
 
 def test_reports_of_blocks_join_to_the_report_of_the_whole() -> None:
@@ -232,6 +312,14 @@ def test_reports_of_blocks_join_to_the_report_of_the_whole() -> None:
 def test_joining_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="at least one report"):
         joined([])
+
+
+def test_a_joined_report_names_the_bound_that_was_passed() -> None:
+    forces = np.zeros((3, 3))
+    forces[0, 0] = 3 * 0.015
+    blocks = [gates(frames(forces=forces), code=code) for code in ("anything else", "orca")]
+
+    assert "0.005 eV/angstrom" in joined(blocks)["net-force"].reason
 
 
 def test_the_reason_names_the_bound() -> None:

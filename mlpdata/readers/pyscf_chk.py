@@ -1,0 +1,169 @@
+"""PySCF's checkpoint (`mf.chkfile`), HDF5: the molecule as JSON and the total energy of its mean field.
+
+A checkpoint does not say which functional the energy is of, nor whether the SCF converged, and PySCF stores no forces.
+The molecule is read as JSON, never evaluated; older versions stored Python source, which is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlpdata.digest import sha256_json
+from mlpdata.errors import ParseError
+from mlpdata.readers.archive import Input
+from mlpdata.readers.pyscf_blocks import element
+from mlpdata.readers.registry import Ending, Header, Printed, Reader
+from mlpdata.schema.method import Method
+from mlpdata.units import Quantity
+
+if TYPE_CHECKING:
+    import h5py
+
+MOST_JSON = 64 << 20
+"""Bytes of the molecule; a larger one is a mistake."""
+_CORRELATED = ("mcscf", "ccsd", "mp2", "cisd", "fciqmc")
+"""Groups that results on top of the mean field are stored in."""
+
+
+def read(source: Input) -> Iterator[Header | Printed | Ending]:
+    """The one configuration of a checkpoint.
+
+    Raises:
+        ParseError: no HDF5, no molecule, a crystal, or no energy.
+    """
+    import h5py  # noqa: PLC0415  needed for few files
+
+    stored = str(source.path) if isinstance(source.data, mmap.mmap) and source.compression is None else None
+    try:
+        with h5py.File(stored or io.BytesIO(source.data[:]), "r") as file:
+            molecule = _molecule(file)
+            energy = _energy(file)
+            spin, warnings = _occupations(file)
+    except (OSError, RuntimeError) as error:
+        raise ParseError(f"expected HDF5, found: {str(error)[:100]}. The checkpoint is cut or damaged.") from error
+    numbers, positions = _geometry(molecule)
+    real = numbers > 0
+    basis = molecule.get("basis")
+    method = Method(code="pyscf", spin=spin, basis=None if basis is None else str(basis).strip("'"))
+    yield Header(
+        method, sha256_json({"positions": positions.tolist(), "charge": molecule.get("charge")}), "single_point"
+    )
+    yield Printed(
+        [int(real.sum())],
+        {
+            "atomic_numbers": numbers[real],
+            "positions": Quantity(positions[real], "bohr"),
+            "pbc": np.zeros((1, 3), np.int8),
+            "energy": Quantity(np.array([np.nan if warnings else energy]), "hartree"),
+            "charge": Quantity(np.array([_whole(molecule, "charge")], float), "e"),
+            "multiplicity": [_whole(molecule, "spin") + 1],
+        },
+    )
+    yield Ending("complete", warnings=warnings)
+
+
+def _molecule(file: h5py.File) -> dict[str, Any]:
+    """The molecule.
+
+    Raises:
+        ParseError: none, a crystal, or not JSON.
+    """
+    import h5py  # noqa: PLC0415
+
+    found = file.get("mol")
+    if not isinstance(found, h5py.Dataset) or found.shape != () or h5py.check_string_dtype(found.dtype) is None:
+        raise ParseError("expected the molecule as text in /mol, found none.")
+    text = found[()]
+    if not isinstance(text, bytes) or len(text) > MOST_JSON:
+        raise ParseError("expected the molecule as text in /mol, found something else.")
+    try:
+        molecule = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ParseError(
+            "expected the molecule as JSON, found something else. PySCF before 1.5 wrote Python."
+        ) from error
+    if not isinstance(molecule, dict):
+        raise ParseError("expected the molecule as a JSON object, found something else.")
+    if molecule.get("a") is not None or "_pseudo_a" in molecule:
+        raise ParseError("expected a molecule, found a crystal. Its checkpoint is not read; its output is.")
+    return molecule
+
+
+def _refuse(constant: str) -> None:
+    """JSON knows no NaN, Python's does."""
+    raise ValueError(constant)
+
+
+def _energy(file: h5py.File) -> float:
+    """The total energy of the mean field [hartree].
+
+    Raises:
+        ParseError: none, or no finite number.
+    """
+    import h5py  # noqa: PLC0415
+
+    found = file.get("scf/e_tot")
+    if not isinstance(found, h5py.Dataset) or found.shape != () or found.dtype.kind != "f":
+        raise ParseError("expected a total energy in /scf/e_tot, found none. The SCF has not ended.")
+    energy = float(found[()])
+    if not np.isfinite(energy):
+        raise ParseError(f"expected a finite energy in /scf/e_tot, found {energy}.")
+    return energy
+
+
+def _occupations(file: h5py.File) -> tuple[str | None, tuple[str, ...]]:
+    """Restricted or not, and why the energy may not be the label."""
+    import h5py  # noqa: PLC0415
+
+    correlated = [name for name in _CORRELATED if name in file]
+    if correlated:
+        return None, (f"energy not read: /{correlated[0]} holds another one, and which is meant cannot be told",)
+    found = file.get("scf/mo_occ")
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind != "f" or found.size > MOST_JSON // 8:
+        return None, ()
+    occupied = np.asarray(found)
+    if (np.abs(occupied - np.round(occupied)) > 1e-8).any():
+        return None, ("energy not read: occupations are fractional, and the free energy is not stored",)
+    if occupied.ndim == 2:
+        return "unrestricted", ()
+    return ("restricted-open" if (occupied == 1).any() else "restricted"), ()
+
+
+def _geometry(
+    molecule: dict[str, Any],
+) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.float64]]]:
+    """Z, 0 for a ghost, and positions [bohr].
+
+    Raises:
+        ParseError: no table of atoms.
+    """
+    try:
+        atoms = molecule["_atom"]
+        numbers = np.array([element(str(label)) for label, _ in atoms], np.uint8)
+        positions = np.array([position for _, position in atoms], np.float64).reshape(len(numbers), 3)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ParseError("expected symbols and positions in /mol, found something else.") from error
+    if not len(numbers) or not numbers.any() or not np.isfinite(positions).all():
+        raise ParseError("expected atoms with finite positions in /mol, found none.")
+    return numbers, positions
+
+
+def _whole(molecule: dict[str, Any], name: str) -> int:
+    value = molecule.get(name)
+    if not isinstance(value, int) or abs(value) > 10_000:
+        raise ParseError(f"expected a whole number as {name} in /mol, found {str(value)[:40]!r}.")
+    return value
+
+
+def _is_checkpoint(head: bytes) -> bool:
+    """Whether the names of a checkpoint's two entries stand in the first objects of an HDF5 file."""
+    return head.startswith(b"\x89HDF\r\n\x1a\n") and b"mol\0" in head and b"scf\0" in head
+
+
+READER = Reader("pyscf/chk", 1, (), _is_checkpoint, read, run_of=lambda name, _head: name, precedence=1)
