@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 
-.PHONY: help install lint types test test-all test-long demo bench schemas clean
+.PHONY: help install lint types test test-all test-long differential demo bench schemas clean
 
 help:
 	@echo "make install   a virtual environment with everything, versions as in constraints.txt"
@@ -12,6 +12,7 @@ help:
 	@echo "make test      the quick suite, with branch coverage"
 	@echo "make test-all  the slow tests too"
 	@echo "make test-long every damage of every reader's files, into benchmarks/reliability_readers.md"
+	@echo "make differential every file beside ASE, pymatgen, dpdata and cclib, into benchmarks/differential.md"
 	@echo "make lint      ruff; make types: mypy"
 	@echo "make bench     the figures of the README, peers in the same run"
 	@echo "make clean     what the pipeline wrote"
@@ -38,6 +39,10 @@ test-all: install
 
 test-long: install
 	$(BIN)/python -m pytest -m slow tests/reliability/test_damage_readers.py $(PYTEST)
+
+differential: install
+	test -d .venv-peers || ($(PYTHON) -m venv .venv-peers && .venv-peers/bin/pip install --quiet ase pymatgen dpdata cclib)
+	$(BIN)/python tests/differential/compare.py $${MLPDATA_CORPUS:-../shared/corpus} .venv-peers/bin/python
 
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro

@@ -41,8 +41,9 @@ def outputs_below(paths: Sequence[Path]) -> Iterator[Path]:
 def inspect_file(path: Path, declared: Declared | None = None) -> dict[str, Any]:
     """What `path` holds: method, counts, the first and the last frame. A file that cannot be read gives `error`.
 
-    `first` and `last` are of the frames with forces, of all labelled frames where none has forces. `units` says in
-    which units the numbers are; null where the file states none and nobody declared any. Stress is positive in tension.
+    `first` and `last` are of the frames with forces, of all labelled frames where none has forces, of all frames where
+    none is labelled. `units` says in which units the numbers are; null where the file states none and nobody declared
+    any. Stress is positive in tension.
     """
     seen = _Seen()
     try:
@@ -65,6 +66,7 @@ class _Seen:
         self.n_frames = self.n_labelled = self.n_with_forces = self.n_unconverged = 0
         self.forced: list[dict[str, Any]] = []
         self.labelled: list[dict[str, Any]] = []
+        self.bare: list[dict[str, Any]] = []
         self.formula: str | None = None
         self.undeclared = False
         self.keys: dict[str, str] = {}
@@ -90,7 +92,8 @@ class _Seen:
         self.n_with_forces += int(forces.sum())
         self.n_unconverged += int((frames.get("scf_converged") == NO).sum())
         self.formula = self.formula or _formula(frames.atomic_numbers[: int(frames.n_atoms[0])])
-        for ends, which in ((self.forced, forces), (self.labelled, energies | forces)):
+        labelled = energies | forces
+        for ends, which in ((self.forced, forces), (self.labelled, labelled), (self.bare, ~labelled)):
             if which.any():
                 rows = np.flatnonzero(which)
                 ends[1:] = [frame_json(frames, int(rows[-1]))]
@@ -99,7 +102,7 @@ class _Seen:
 
     def as_json(self, path: str) -> dict[str, Any]:
         """One object a file."""
-        ends = self.forced or self.labelled
+        ends = self.forced or self.labelled or self.bare
         header = self.headers[0] if self.headers else None
         last = ends[-1] if ends else {}
         return {

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlpdata import joining
 from mlpdata.checks.gatekeeper import Gatekeeper
@@ -167,7 +168,12 @@ class _Run:
         if self.cell is None and len(frames):
             self.cell = frames.cell[0]
         self.shape = self.shape or (int(frames.n_atoms[0]), bool(frames.pbc[0].any()))
-        kept, rejected = self.gates.admit(frames)
+        labelled = _labelled(frames)
+        self.left_out += [
+            LeftOut(line=max(0, int(line)), reason="expected an energy, forces or a Hessian, found a bare geometry.")
+            for line in frames.get("source_line")[~labelled]
+        ]
+        kept, rejected = self.gates.admit(frames if labelled.all() else frames.select(labelled))
         self.left_out += rejected
         if len(kept):
             yield kept
@@ -228,6 +234,17 @@ class _Run:
         if n_atoms == 1:
             return "isolated_atom"
         return "dimer" if n_atoms == 2 and not periodic else "unknown"
+
+
+def _labelled(frames: Frames) -> NDArray[np.bool_]:
+    """Which configurations have an energy, forces or a Hessian, shape (n_configurations,)."""
+    labelled: NDArray[np.bool_] = ~np.isnan(frames.energy)
+    if "forces" in frames:
+        labelled[frames.configuration_of_atom[~np.isnan(frames.forces[:, 0])]] = True
+    if "hessian" in frames:
+        pairs = np.repeat(np.arange(len(frames)), frames.n_atoms**2)
+        labelled[pairs[~np.isnan(frames.get("hessian")[:, 0, 0])]] = True
+    return labelled
 
 
 def _spacing(kpoints: Kpoints | None, cell: F64 | None) -> float | None:

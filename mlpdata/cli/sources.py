@@ -290,4 +290,7 @@ def _energy(found: dict[str, Any]) -> str | None:
     energy = (found["last"] or {}).get("energy")
     if energy is None:
         return None
-    return f"{energy} {found['units']['energy'] or '(no unit declared)'} ({found['energy_kind']}), last frame"
+    unit = found["units"]["energy"]
+    return (
+        f"{energy} {unit} ({found['energy_kind']}), last frame" if unit else f"{energy}, no unit declared, last frame"
+    )

@@ -163,19 +163,36 @@ def open_input(path: Path, limits: Limits = LIMITS) -> Iterator[Input]:
 
     Raises:
         InputError: no such file, a folder, unreadable, or empty.
-        LimitExceeded: larger than `limits` allows, stored or expanded.
+        LimitExceeded: larger than `limits` allows, stored or expanded, or with a longer line.
     """
     with _opened(path) as (raw, size):
         if size > limits.stored_bytes:
             raise LimitExceeded(f"expected at most {limits.stored_bytes} bytes, found {size}.", path=path)
-        digest = sha256_file(path)
         codec = _codec(raw)
         if codec is None:
             with _mapped(raw) as mapped:
-                yield Input(path, mapped, digest, size, limits=limits)
+                _refuse_long_lines(path, mapped, limits)
+                yield Input(path, mapped, sha256_file(path), size, limits=limits)
         else:
             with _expanded(path, codec.pieces(raw), size, limits) as (expanded, cut):
-                yield Input(path, expanded, digest, size, codec.name, cut, limits)
+                _refuse_long_lines(path, expanded, limits)
+                yield Input(path, expanded, sha256_file(path), size, codec.name, cut, limits)
+
+
+def _refuse_long_lines(path: Path, data: Buffer, limits: Limits) -> None:
+    """A text without a line end for so long is none that a code wrote; asked before anything reads it whole.
+
+    Raises:
+        LimitExceeded: a line longer than `limits` allows, wherever it stands in a text.
+    """
+    if b"\0" in data[:HEAD]:
+        return  # binary formats have no lines
+    for begin in range(0, len(data) - limits.line_bytes + 1, limits.line_bytes):
+        if data.find(b"\n", begin, begin + limits.line_bytes) < 0:
+            raise LimitExceeded(
+                f"expected lines of at most {limits.line_bytes} bytes, found a longer one. No code writes such lines.",
+                path=path,
+            )
 
 
 @contextmanager

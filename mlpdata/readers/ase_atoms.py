@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from mlpdata.elements import MASSES
 from mlpdata.errors import LimitExceeded, ParseError
 from mlpdata.frames import by_block
-from mlpdata.readers.declared import Meaning, Named
+from mlpdata.readers.declared import Meaning, Named, level
 from mlpdata.readers.registry import Printed, Undeclared
 from mlpdata.readers.ulm import parse_json
 from mlpdata.schema.calculation import LeftOut
-from mlpdata.schema.properties import ATOM, NO, PROPERTIES, YES
+from mlpdata.schema.properties import ATOM, NO, YES
 from mlpdata.units import F64, Quantity
 
 Arrays = dict[str, NDArray[Any]]
@@ -244,22 +244,27 @@ def blocks(
         left_out: filled as blocks are drawn.
         place: `image` or `row`, for messages.
     """
-    chosen = (_wanted(one, meaning, left_out, place) for one in images)
+    wanted = lru_cache(maxsize=64)(meaning.wanted)  # images mostly hold what the one before holds
+    chosen = (
+        _finite(one, wanted(tuple(one.of_atoms), tuple(one.of_configuration)), meaning, left_out, place)
+        for one in images
+    )
     for batch in by_block((one.n_atoms, one) for one in chosen if one):
         for _, alike in groupby(batch, _signature):
             yield _block(list(alike), meaning)
 
 
-def _wanted(one: Image, meaning: Meaning, left_out: list[LeftOut], place: str) -> Image | None:
+def _finite(
+    one: Image, wanted: Mapping[str, tuple[str, ...]], meaning: Meaning, left_out: list[LeftOut], place: str
+) -> Image | None:
     """An image with the arrays that mean something, all finite; None where it lost what makes it a frame."""
     kept = one._replace(of_atoms={}, of_configuration={})
     for note in one.notes:
         meaning.warn(note)
-    for name, keys in meaning.wanted(one.of_atoms, one.of_configuration).items():
-        row = PROPERTIES.get(name)
-        there, into = (one.of_configuration, kept.of_configuration)
-        if row is not None and row.level == ATOM:
-            there, into = one.of_atoms, kept.of_atoms
+    for name, keys in wanted.items():
+        of_atoms = level(name) == ATOM
+        there = one.of_atoms if of_atoms else one.of_configuration
+        into = kept.of_atoms if of_atoms else kept.of_configuration
         for key in keys:
             if np.isfinite(there[key]).all():
                 into[key] = there[key]
@@ -285,7 +290,7 @@ def _block(images: Sequence[Image], meaning: Meaning) -> Printed | Undeclared:
     """One block of images that hold the same arrays."""
     known: dict[str, Any] = {}
     for name in images[0].known:
-        join = np.concatenate if PROPERTIES[name].level == ATOM else np.stack
+        join = np.concatenate if level(name) == ATOM else np.stack
         known[name] = join([one.known[name] for one in images])
     if "velocities" in known and (energy := meaning.unit("energy")):
         known["velocities"] = Quantity(known["velocities"], f"(({energy})/u)^0.5")  # momenta are in sqrt(energy u)

@@ -27,8 +27,10 @@ OLDEST, NEWEST = 5, 9
 """Versions of the layout that are known; older ones ASE itself asks to convert."""
 MAX_VALUE = 256 << 20
 """Bytes of one value: forces of ten million atoms."""
-MAX_JSON_FILE = 1 << 30
+MAX_JSON_FILE = 256 << 20
 """Bytes of a JSON database: ASE rewrites the whole file for every row, so that real ones are small."""
+MAX_IN_MEMORY = 1 << 30
+"""Bytes of a compressed SQLite file, which has to be held in memory once it is expanded."""
 
 _BLOBS = {
     "numbers": "<i4", "positions": "<f8", "cell": "<f8", "initial_magmoms": "<f8", "initial_charges": "<f8",
@@ -106,6 +108,10 @@ def _connection(source: Input) -> Iterator[sqlite3.Connection]:
             if left.exists() and left.stat().st_size:
                 raise ParseError(f"expected a database at rest, found {left.name} beside it. Wait, or let ASE open it.")
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+    elif len(source.data) > MAX_IN_MEMORY:
+        raise LimitExceeded(
+            f"expected at most {MAX_IN_MEMORY} bytes of a compressed database, found more. Expand it first."
+        )
     else:
         connection = sqlite3.connect(":memory:")
         connection.deserialize(bytes(source.data[:]))

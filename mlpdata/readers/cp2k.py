@@ -32,8 +32,9 @@ from mlpdata.schema.calculation import EnergyKind, ForcesAre, LeftOut, Status
 from mlpdata.schema.properties import ATOM, NO, PROPERTIES, YES
 from mlpdata.units import F64, Quantity
 
-HEADER_BYTES = 64 << 20
+HEADER_BYTES = 16 << 20
 """Where the method is looked for: it stands before the first energy."""
+HEADER_BYTES_WITHOUT_ENERGY = 1 << 20
 UNBALANCED = 1e-3
 """Sum of all forces over the largest one above which a force of exactly zero is one that was set to zero."""
 NOISE = 0.01
@@ -59,11 +60,13 @@ def _read_run(source: Input, run: Run, beside: Companions) -> Iterator[Header | 
     """One run; a frame that cannot be read costs itself only."""
     evaluations = [one for one in run.evaluations() if "again" not in one.marks]  # once more at the last geometry
     first = run.first("energy")
-    text = source.data[run.start : min(first.start if first else run.end, run.start + HEADER_BYTES)]
+    bound = min(first.start, run.start + HEADER_BYTES) if first else run.start + HEADER_BYTES_WITHOUT_ENERGY
+    text = source.data[run.start : min(bound, run.end)]
     facts = Facts.of(text)
-    steps = Steps(source, evaluations, beside, facts.kind, facts.ensemble, facts.pbc)
+    steps = Steps(source, evaluations, beside, facts.kind, facts.ensemble, facts.pbc, facts.writes_velocities)
     steps.find_first_geometry(run.first("coordinates"))
     frames, left_out = cp2k_path.images(source, run, steps) if facts.kind == "neb" else _frames(steps)
+    steps.say_what_is_missing(frames)
     masked = _zeroed(frames)
     yield _header(text, run, steps, facts, frames, masked)
     for group in _of_equal_units(frames):

@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -167,8 +168,13 @@ def coordinates(source: Input, mark: Mark) -> Geometry:
 
 def check_order(index: list[bytes]) -> None:
     """Rows are numbered from 1 where no line is lost."""
-    if not (numbers(b" ".join(index)) == np.arange(1, len(index) + 1)).all():
+    if index != _numbered(len(index)):
         raise ParseError("expected rows with consecutive numbers, found others. The table is damaged.")
+
+
+@functools.lru_cache(maxsize=8)  # the same for every step of a run
+def _numbered(rows: int) -> list[bytes]:
+    return [b"%d" % row for row in range(1, rows + 1)]
 
 
 def cell(source: Input, mark: Mark) -> Cell:
@@ -262,8 +268,11 @@ def charges(source: Input, mark: Mark, n_atoms: int) -> Charges:
         spin is None and (mark.name, width) not in (("mulliken", 5), ("hirshfeld", 6))
     ):
         raise ParseError(f"expected charges of {n_atoms} atoms, found something else.")
-    order = np.argsort(numbers(b" ".join(fields[::width])), kind="stable")  # xTB sorts by kind
-    check_order([fields[::width][row] for row in order])
+    index = fields[::width]
+    order = np.arange(n_atoms)
+    if index != _numbered(n_atoms):  # xTB sorts by kind
+        order = np.argsort(numbers(b" ".join(index)), kind="stable")
+        check_order([index[row] for row in order])
     charge = -2 if (mark.name, width) == ("mulliken", 7) else -1
     net = numbers(b" ".join(fields[width + charge :: width]), n_atoms)[order]
     moments = None if spin is None else numbers(b" ".join(fields[width + spin :: width]), n_atoms)[order]

@@ -86,8 +86,8 @@ class Trajectory:
         """In the order of the file."""
         found = []
         comments = list(_COMMENT.finditer(self.source.data))
-        for comment, following in zip(comments, [*comments[1:], None], strict=True):
-            end = following.start() + 1 if following else len(self.source.data)
+        ends = [following.start() + 1 for following in comments[1:]] + [len(self.source.data)]
+        for comment, end in zip(comments, ends, strict=False):  # one end too many where there is no comment
             try:
                 step, energy = number(comment[2] or comment[4]), number(comment[3] or comment[5])
             except ParseError:

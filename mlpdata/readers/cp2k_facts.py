@@ -34,6 +34,7 @@ _MULTIPLICITY = re.compile(rb"\n DFT\| Multiplicity +(\S+)[ \t\r]*\n")
 _PERIODICITY = re.compile(rb"\n POISSON\| Periodicity +(\S+)[ \t\r]*\n")
 _STARTED = re.compile(rb"PROGRAM STARTED AT +(\S+ \S+)[ \t\r]*\n")
 _PROCESS = re.compile(rb"PROGRAM PROCESS ID +(\d+)[ \t\r]*\n")
+_VELOCITIES = re.compile(rb"\n MD(?:_PAR)?\| Velocities +[1-9]\d{0,8} ")
 _BIAS = re.compile(rb"\n METADYN\||\n DOF\| Number of inter?(?:intra)?molecular restraints +[1-9]")
 
 
@@ -52,6 +53,8 @@ class Facts:
     """2S + 1; 0 where the log does not say."""
     pbc: tuple[int, int, int] | None
     """Along which vectors the Poisson equation is solved periodically."""
+    writes_velocities: bool
+    """Whether a file of velocities is named."""
     is_biased: bool
     """Whether metadynamics or restraints act on the atoms."""
     started: str
@@ -82,6 +85,7 @@ class Facts:
             charge=value(_CHARGE, "charge"),
             multiplicity=int(multiplicity or 0),
             pbc=periodic(periodicity[1]) if periodicity else None,
+            writes_velocities=_VELOCITIES.search(text) is not None,
             is_biased=_BIAS.search(text) is not None,
             started=f"{_word(_STARTED, text)} {_word(_PROCESS, text)}",
             warnings=tuple(warnings),

@@ -55,7 +55,7 @@ _KIND = re.compile(rb"\n +\d+\. Atomic kind: (\S+) +Number of atoms: +\d+[ \t\r]
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
 _SETTINGS = (
     ("EPS_SCF", rb"\n +eps_scf: +(\S+)\n"),
-    ("EPS_DEFAULT_rho", rb"eps_rho_rspace: +(\S+)\n"),
+    ("EPS_RHO_RSPACE", rb"eps_rho_rspace: +(\S+)\n"),
     ("REL_CUTOFF [hartree]", rb"QS\| Relative density cutoff \[a\.u\.\]: +(\S+)\n"),
 )
 

@@ -26,7 +26,7 @@ from mlpdata.schema.calculation import LeftOut
 from mlpdata.schema.properties import UNKNOWN
 
 _IMAGE = re.compile(
-    rb"\n NEB\| REPLICA Nr\. +(\d{1,6})- Energy and Forces[ \t\r]*"
+    rb"(?<=\n) NEB\| REPLICA Nr\. +(\d{1,6})- Energy and Forces[ \t\r]*"
     rb"\n NEB\| +Total energy: +(\S+)[ \t\r]*\n NEB\| +ATOM[^\n]*\n((?: NEB\| {5,7}[^\s|][^\n]*\n)*+)"
 )
 
@@ -43,7 +43,7 @@ def images(source: Input, run: Run, steps: Steps) -> tuple[list[Frame], list[Lef
     """The frames of a band, image by image, and what did not become one."""
     printed: dict[int, list[Image]] = defaultdict(list)
     for match in _IMAGE.finditer(source.data, run.start, run.end):
-        printed[int(match[1])].append(Image(match.start() + 1, match[2], match[3]))
+        printed[int(match[1])].append(Image(match.start(), match[2], match[3]))
     frames: list[Frame] = []
     left_out: list[LeftOut] = []
     used = 0

@@ -24,7 +24,7 @@ from mlpdata.readers.cp2k_companions import Atoms, Companions, Snapshot, Traject
 from mlpdata.readers.cp2k_headings import Evaluation, Mark
 from mlpdata.readers.text import numbers
 from mlpdata.schema.properties import NO, UNKNOWN, YES
-from mlpdata.units import F64
+from mlpdata.units import BOHR, F64
 
 _VALUES_OF_STEP = {
     "time": re.compile(rb"(?:MD\| Time \[fs\]|TIME \[fs\] +=) +(\S+)[ \t\r]*\n"),
@@ -36,7 +36,7 @@ _VALUES_OF_STEP = {
     "angles": re.compile(rb"MD\| Cell angles \[deg\] +(\S+ +\S+ +\S+)[ \t\r]*\n"),
 }  # fmt: skip
 _UNITS_OF_STEP = {"time": "fs", "temperature_kinetic": "K"}
-_BLOCK_OF_STEP = re.compile(rb"(?:[^\n*]{0,200}\n){1,40}")
+_BLOCK_OF_STEP = re.compile(rb"(?:(?! (?:MD\| )?\*{20})[^\n]{0,200}\n){1,40}")
 _KIND = re.compile(rb"\n +(\d+)\. Atomic kind: (\S+) +Number of atoms: +\d+[ \t\r]*\n")
 _FIXED_CELL = {"NVE", "NVT", "LANGEVIN", "ISOKIN", "NVT_ADIABATIC"}
 _OWN_GEOMETRY = {"single_point", "response", "relax", "vc-relax", "md"}
@@ -44,6 +44,8 @@ _OWN_GEOMETRY = {"single_point", "response", "relax", "vc-relax", "md"}
 _FOLLOWS_FIRST = {"md_start", "md_step", "opt_step"}
 """Headings that stand behind the energy of the first geometry."""
 
+MUCH_NARROWER, MUCH_WIDER = 0.65, 1.5
+"""A bohr is 0.529 angstrom."""
 VELOCITY = "bohr/atomic_unit_of_time"
 DALTON = 1822.888484264545
 """Atomic mass unit in electron masses, as CP2K prints it."""
@@ -84,10 +86,14 @@ class Steps:
     ensemble: str | None
     pbc: tuple[int, int, int] | None
     """Of the Poisson solver."""
+    writes_velocities: bool = False
+    """Whether the log names a file of velocities."""
     warnings: list[str] = field(default_factory=list)
     geometry: Geometry | None = None
     """The coordinates that the log prints; None until they are read, or where it prints none."""
     _cells: dict[int, Cell] = field(default_factory=dict)
+    _widths: dict[str, float] = field(default_factory=dict)
+    """How much wider apart atoms are in a companion than in the log, by its name."""
 
     def find_first_geometry(self, mark: Mark | None) -> None:
         """Read the coordinates that the log prints; a damaged table is met again with its energy."""
@@ -141,11 +147,11 @@ class Steps:
         energy, unit = self._energy(evaluation)
         values = self._values_of_step(evaluation)
         numbered = step
-        if (apply := self._coordinates(index)) is None:
+        if geometry := self._coordinates(index):
+            positions, atomic_numbers = Label(geometry.positions, geometry.unit), geometry.atomic_numbers
+        else:
             atoms, numbered = self._atoms(step, energy)
             positions, atomic_numbers = Label(atoms.values, "angstrom"), atoms.atomic_numbers
-        else:
-            positions, atomic_numbers = Label(apply.positions, apply.unit), apply.atomic_numbers
         labels = {"positions": positions, "energy": Label(np.array(energy), unit)}
         cell, pbc = self._cell(index, numbered, values)
         if cell is not None:
@@ -204,11 +210,27 @@ class Steps:
             )
         trajectory, snapshot = found
         atoms = trajectory.read(snapshot)
+        self._check_unit(trajectory)
         if self.geometry is not None and len(self.geometry.atomic_numbers) == len(atoms.values):
             return Atoms(self.geometry.atomic_numbers, atoms.values), snapshot.step  # kinds may be called anything
         if not atoms.atomic_numbers.all():
             raise ParseError(f"expected names of elements in {trajectory.name}, found names of kinds.")
         return atoms, snapshot.step
+
+    def _check_unit(self, trajectory: Trajectory) -> None:
+        """Refuse positions in another unit than angstrom: they begin as wide apart as the coordinates in the log (C1)."""
+        if trajectory.name not in self._widths:
+            self._widths[trajectory.name] = 1.0
+            with suppress(ParseError):
+                first = trajectory.read(trajectory.snapshots[0]).values
+                if self.geometry is not None and len(first) == len(self.geometry.positions) > 1:
+                    printed = self.geometry.positions * (BOHR if self.geometry.unit == "bohr" else 1.0)
+                    self._widths[trajectory.name] = float(first.std(axis=0).max() / printed.std(axis=0).max())
+        if not MUCH_NARROWER < self._widths[trajectory.name] < MUCH_WIDER:
+            raise ParseError(
+                f"expected {trajectory.name} in angstrom, found positions {self._widths[trajectory.name]:.3g} times as wide "
+                "apart as in the log. The input asked for another unit."
+            )
 
     # -- cell
 
@@ -326,6 +348,18 @@ class Steps:
             self._warn(f"velocities of step {step} are left out: {error.message}")
             return {}
         return {"velocities": Label(velocities, VELOCITY)}
+
+    def say_what_is_missing(self, frames: Sequence[Frame]) -> None:
+        """Warn of steps without forces, and of steps without velocities where the log names a file of them."""
+        if self.kind not in ("md", "relax", "vc-relax"):
+            return
+        expected = [("forces", self.companions.forces, True)]
+        expected.append(("velocities", self.companions.velocities, self.writes_velocities))
+        for name, trajectories, is_expected in expected:
+            lacking = sum(name not in frame.labels for frame in frames)
+            if lacking and (trajectories or is_expected):
+                places = ", ".join(["the log"] * (name == "forces") + [one.name for one in trajectories]) or "any file"
+                self._warn(f"{lacking} of {len(frames)} frames have no {name}: {places} does not have them")
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:

@@ -200,8 +200,11 @@ class Meaning:
 
     def _shaped(self, name: str, key: str, values: NDArray[Any]) -> dict[str, ArrayLike]:
         """An array in the shape that the registry says; six numbers of a stress are xx yy zz yz xz xy."""
-        shape = PROPERTIES["stress" if name == VIRIAL else name].shape
-        rows = len(values)
+        row = PROPERTIES["stress" if name == VIRIAL else name]
+        shape, rows = row.shape, len(values)
+        if np.dtype(row.dtype).kind == "i" and not np.array_equal(values, values.astype(row.dtype)):
+            self.warn(f"expected whole numbers for {name}, found others in {key!r}. It was not read.")
+            return {}
         if name in _VECTORS and values.shape[1:] == (3,):
             return {_VECTORS[name]: values}
         if values.size == rows * int(np.prod(shape)):

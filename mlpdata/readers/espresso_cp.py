@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,18 +26,19 @@ from mlpdata.frames import by_block
 from mlpdata.readers.archive import Input
 from mlpdata.readers.espresso_names import atomic_number, dispersion_of, functional, run_of
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
-from mlpdata.readers.text import number, numbers
+from mlpdata.readers.text import number, numbers, whole
 from mlpdata.schema.calculation import LeftOut, RunKind
 from mlpdata.schema.method import Method, Pseudopotential
 from mlpdata.schema.properties import NO, UNKNOWN, YES
 from mlpdata.units import F64, Quantity
 
-_PROGRAM = re.compile(rb"Program CP +v\.?(\S+)[^\n]{0,80}? starts on *([^\n]{0,60})")
-_BLOCK = re.compile(rb"^ \* Physical Quantities at step: +(\d+)", re.M)
+_PROGRAM = re.compile(rb"Program CP +v\.?(\S{1,40})[^\n]{0,80}? starts on *([^\n]{0,60})")
+_BLOCK = re.compile(rb"^ \* Physical Quantities at step: +(\S+)", re.M)
 _END = re.compile(rb"^ +writing restart file|^   Averaged Physical Quantities|^   MAIN:", re.M)
 _CONVERGED = b"MAIN: convergence achieved"
 _DONE = b"JOB DONE."
-_MASS = re.compile(rb"^   Species +(\d+) atoms = +(\d+) mass = +(\S+) \(a\.u\.\)", re.M)
+_MASS = re.compile(rb"^   Species +(\d+) atoms = +(\d{1,9}) mass = +(\S+) \(a\.u\.\)", re.M)
+_BLANK = re.compile(rb"[ \t\r]*\n")
 _TABLE_ROW = re.compile(rb"   ([A-Z][A-Za-z0-9_-]{0,5}) +(\S[^\n]*)\n")
 GPA = units.BOHR**3 / units.HARTREE * 10 / units.EV_PER_ANGSTROM3
 """One GPa in hartree/bohr^3."""
@@ -88,22 +90,22 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     header = source.data[found.start() : end]
     account = _Account()
     held = b"Ions are not allowed to move" in header
-    masses = _masses(header)
+    masses = _masses(header, source.limits.atoms)
     yield Header(
         method=_method(header, found[1].decode("latin-1")),
         identity=f"cp.x {found[1].decode('latin-1')} {' '.join(found[2].decode('latin-1').split())}",
         run_kind=_run_kind(header, held=held),
         energy_kind="unknown" if b"ensemble" in header.lower() else "total",
     )
-    whole = (_whole(source, begin, stop, masses, account, held=held) for begin, stop in _spans(source, starts))
-    for block in by_block((len(frame.positions), frame) for frame in whole if frame is not None):
+    frames = (_whole(source, begin, stop, masses, account, held=held) for begin, stop in _spans(source, starts))
+    for block in by_block((len(frame.positions), frame) for frame in frames if frame is not None):
         yield _printed(block)
     yield _ending(source, account, moving=not held)
 
 
 def _spans(source: Input, starts: list[int]) -> Iterator[tuple[int, int]]:
     """Where each block begins and ends."""
-    for begin, limit in zip(starts, [*starts[1:], len(source.data)], strict=True):
+    for begin, limit in itertools.pairwise([*starts, len(source.data)]):
         end = _END.search(source.data, begin, limit)
         yield begin, end.start() if end else limit
 
@@ -124,9 +126,12 @@ def _frame(source: Input, begin: int, stop: int, line: int, masses: F64, account
     energy = re.search(rb"^ +total energy = +(\S+) Hartree a\.u\.", text, re.M)
     if match is None or energy is None:
         raise ParseError("expected a total energy in the block, found none. The file may be cut.")
+    step = whole(match[1].decode("latin-1"))
+    if step is None:
+        raise ParseError(f"expected the number of the step, found {match[1][:40]!r}. The frame was left out.")
     names, positions = _table(text, b"   ATOMIC_POSITIONS\n")
-    if positions is None:
-        raise ParseError("expected ATOMIC_POSITIONS in the block, found none. The file may be cut.")
+    if positions is None or len(masses) not in (0, len(names)):
+        raise ParseError(f"expected ATOMIC_POSITIONS of all atoms, found {len(names)}. The file may be cut.")
     cell = _cell(text)
     velocities = _optional(text, b"   ATOMIC_VELOCITIES\n", names, line, account)
     converged = UNKNOWN
@@ -134,7 +139,7 @@ def _frame(source: Input, begin: int, stop: int, line: int, masses: F64, account
         before = source.data[max(0, begin - 200) : begin]
         converged = YES if _CONVERGED in before else NO
     return _Frame(
-        step=int(match[1]),
+        step=step,
         line=line,
         energy=number(energy[1]),
         cell=cell,
@@ -166,6 +171,8 @@ def _table(text: bytes, heading: bytes) -> tuple[list[bytes], F64 | None]:
         names.append(row[1])
         rows.append(row[2])
         place = row.end()
+    if not _BLANK.match(text, place):
+        raise ParseError(f"expected an empty line after {len(rows)} rows, found another. The table is damaged or cut.")
     return names, numbers(b" ".join(rows), 3 * len(rows)).reshape(-1, 3)
 
 
@@ -241,9 +248,15 @@ def _printed(block: list[_Frame]) -> Printed:
     return Printed(n_atoms, arrays)
 
 
-def _masses(header: bytes) -> F64:
-    """Mass of each atom in electron masses, in the order of the tables, shape (n_atoms,)."""
+def _masses(header: bytes, most: int) -> F64:
+    """Mass of each atom in electron masses, in the order of the tables, shape (n_atoms,).
+
+    Raises:
+        ParseError: a mass that is no number, or more than `most` atoms.
+    """
     species = [(int(match[2]), number(match[3])) for match in _MASS.finditer(header)]
+    if sum(count for count, _ in species) > most:
+        raise ParseError(f"expected at most {most} atoms, found more.")
     return np.repeat([mass for _, mass in species], [count for count, _ in species]).astype(np.float64)
 
 

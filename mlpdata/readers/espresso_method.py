@@ -64,7 +64,7 @@ def _energy(label: bytes, header: bytes) -> float | None:
 
 def _functional_as_printed(header: bytes) -> str | None:
     """The names between `=` and the indices in brackets, which newer versions print on the next line."""
-    match = re.search(rb"Exchange-correlation\s*=\s*([^\n(]*)", header)
+    match = re.search(rb"Exchange-correlation *= *([^\n(]{0,200})", header)
     return " ".join(match[1].decode("latin-1").split()) or None if match else None
 
 
@@ -76,9 +76,9 @@ def _dispersion(header: bytes, name: str | None) -> str | None:
 
 def _hubbard(header: bytes) -> tuple[Hubbard, ...]:
     """+U terms: the table up to version 7.0, one line a term since 7.1."""
-    terms = re.findall(rb"^\s*U\((\w+)-(\w+)\)\s*=\s*(\S+)", header, re.M)
+    terms = re.findall(rb"^[ \t]*U\((\w+)-(\w+)\) *= *(\S+)", header, re.M)
     found = [(species.decode(), orbital.decode(), number(u)) for species, orbital, u in terms]
-    table = re.search(rb"LDA\+U calculation.*?\n.*atomic species +L +U .*\n((?:\s+\S+\s+\d\s+[\d. -]+\n)+)", header)
+    table = re.search(rb"LDA\+U calculation[^\n]*\n[^\n]*atomic species +L +U [^\n]*\n((?: +\S+ +\d +[\d.-][\d. -]*\n)+)", header)
     for row in table[1].splitlines() if table else []:
         species, shell, u = row.split()[:3]
         found.append((species.decode("latin-1"), _SHELLS.get(shell), number(u)))
@@ -93,7 +93,7 @@ def _kpoints(header: bytes) -> Kpoints | None:
 
 
 def _smearing(header: bytes) -> Smearing | None:
-    match = re.search(rb"number of k points=\s*\d+ +(\S.*?) +smearing, width \(Ry\)=\s*(\S+)", header)
+    match = re.search(rb"number of k points= *\d+ +(\S[^\n]{0,60}?) +smearing, width \(Ry\)=\s*(\S+)", header)
     if match:
         return smearing(match[1].decode("latin-1"), number(match[2]), "Ry")
     if re.search(rb"number of k points=\s*\d+ +\(tetrahedron", header):
@@ -111,7 +111,7 @@ def _spin(header: bytes) -> str | None:
 
 def _external(header: bytes) -> tuple[str, ...]:
     """What acts on the electrons besides the nuclei, in the words of the output."""
-    found = re.findall(rb"Adding external electric field|Assuming isolated system, [^\n]*", header)
+    found = re.findall(rb"Adding external electric field|Assuming isolated system, [^\n]{0,200}", header)
     return tuple(sorted({line.decode("latin-1").strip() for line in found}))
 
 
@@ -119,7 +119,7 @@ def _pseudopotentials(header: bytes) -> tuple[Pseudopotential, ...]:
     """File names, valences and checksums; the folder is nobody's business."""
     pattern = (
         rb"PseudoPot\. # *\d+ +for +(\w+) +read from file:?\s+(\S+)\s+"
-        rb"(?:MD5 check sum: *(\w+)\s+)?(?:Pseudo is .*?, *Zval = *(\S+))?"
+        rb"(?:MD5 check sum: *(\w+)\s+)?(?:Pseudo is [^\n]{0,200}?, *Zval = *(\S+))?"
     )
     found = {
         (symbol.decode(), path.decode("latin-1").rsplit("/", 1)[-1], valence, digest)
@@ -140,7 +140,7 @@ def _convergence(header: bytes) -> Convergence:
     """Thresholds; molecular dynamics prints zeros for those of a relaxation."""
     force = _value(rb"force convergence thresh\.\s*=", header)
     return Convergence(
-        electronic=_energy(rb"\n\s+(?:scf )?convergence threshold\s*=", header),
+        electronic=_energy(rb"\n +(?:scf )?convergence threshold *=", header),
         ionic_energy=_energy(rb"energy convergence thresh\.\s*=", header) or None,
         ionic_force=scalar(force, "Ry/bohr", "force") if force else None,
     )

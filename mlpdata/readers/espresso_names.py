@@ -74,10 +74,16 @@ def species_of(table: bytes) -> dict[bytes, Species]:
     """Kinds by name, from the rows below `atomic species   valence    mass     pseudopotential`.
 
     The pseudopotential names the element where it can, since a kind may be called anything (pitfall Q7).
+
+    Raises:
+        ParseError: a row that lacks one of them.
     """
     found = {}
     for row in table.splitlines():
-        kind, valence, _, symbol = row.replace(b"(", b" ").split()[:4]
+        fields = row.replace(b"(", b" ").split(maxsplit=4)
+        if len(fields) < 4:
+            raise ParseError(f"expected a kind, its valence, mass and element, found {row[:60]!r}.")
+        kind, valence, _, symbol = fields[:4]
         name = symbol.decode("latin-1").capitalize()
         z = ATOMIC_NUMBERS.get(name) or atomic_number(kind.decode("latin-1"))
         found[kind] = Species(z, number(valence))

@@ -31,10 +31,10 @@ from mlpdata.schema.calculation import ForcesAre, LeftOut, RunKind, Status
 from mlpdata.schema.method import Method
 from mlpdata.units import F64, Quantity
 
-_PROGRAM = re.compile(rb"Program (PWSCF|CP|NEB|PATH) +v\.?(\S+)([^\n]*?) starts on *([^\n]*)\n")
+_PROGRAM = re.compile(rb"Program (PWSCF|CP|NEB|PATH) +v\.?(\S{1,40})([^\n]{0,80}?) starts on *([^\n]{0,80})\n")
 _UNIT = re.compile(rb"[A-Z_]+[ ({]*(\w*)[ =]*([\d.]*)")
-_FLAGS = re.compile(rb"(?: +[01]){3} *\n")
-_FAILURE = re.compile(rb"Maximum CPU time exceeded|convergence NOT achieved after[^\n]*stopping|%{20,}\s+[^%]+")
+_FLAGS = re.compile(rb"(?<! )(?: +[01]){3} *\n")
+_FAILURE = re.compile(rb"Maximum CPU time exceeded|convergence NOT achieved after[^\n]{0,60}stopping|(?<!%)%{20,}+\s+[^%]{1,2000}")
 _SCALARS = {"energy": "Ry", "energy_no_entropy": "Ry", "temperature_kinetic": "K", "total_magnetization": "muB"}
 
 
@@ -173,7 +173,7 @@ class _Run:
         if n_atoms > self.source.limits.atoms:
             raise ParseError(f"expected at most {self.source.limits.atoms} atoms, found {n_atoms}.")
         table = self.stated(rb"positions \((?:alat|a_0) units\)\n((?: +\S+ +\S+ +tau\([ \d*]+\) = \([^\n]*\) *\n)+)")
-        sites = re.findall(rb"(\S+) +tau\([ \d*]+\) = \(([^\n]*)\)", table)
+        sites = re.findall(rb"(?<!\S)(\S+) +tau\([ \d*]+\) = \(([^\n]*)\)", table)
         coordinates = numbers(b" ".join(row for _, row in sites), 3 * n_atoms).reshape(-1, 3)
         kinds = [kind for kind, _ in sites]
         species = species_of(self.stated(rb"atomic species +valence +mass +pseudopotential\n((?: +\S[^\n]*\n)+)"))

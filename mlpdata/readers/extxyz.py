@@ -138,20 +138,26 @@ class Scan:
         begin = offset + len(count) + len(comment)
         end = self._end_of_rows(begin, n_atoms)
         if end is None:
+            self._patience -= len(self.data) - begin
             raise ParseError(f"expected {n_atoms} rows of atoms, found fewer. The file is cut.", line=line)
         if end - begin > MOST_OF_ROW * n_atoms:
             raise ParseError(f"expected rows of atoms, found {end - begin} bytes for {n_atoms}.", line=line)
-        after = _line(self.data, end, 1 << 10)
-        if after is None or (after.strip() and not after.strip().isdigit()):
+        if not self._is_between_frames(end):
             raise ParseError(
-                f"expected another frame after {n_atoms} rows, found {_shown(after)}. Rows are missing or too many.",
-                line=line,
+                f"expected another frame after {n_atoms} rows, found none. Rows are missing or too many.", line=line
             )
         rows = self.data[begin:end]
         if not rows.endswith(b"\n"):
             _refuse_cut_number(rows, line + 1 + n_atoms)
             rows += b"\n"
         return Frame(line + 1, n_atoms, rows, pairs(comment)), end
+
+    def _is_between_frames(self, offset: int) -> bool:
+        """Whether another frame begins at `offset`, be its number of atoms damaged, or the file ends there."""
+        count = _line(self.data, offset, 1 << 10)
+        if count is None or not count.strip() or count.strip().isdigit():
+            return count is not None
+        return b"=" in (_line(self.data, offset + len(count), MOST_COMMENT) or b"")
 
     def _end_of_rows(self, begin: int, n_rows: int) -> int | None:
         """Where the row number `n_rows` after `begin` ends; None where the file has fewer."""
@@ -223,7 +229,9 @@ def _refuse_cut_number(rows: bytes, line: int) -> None:
     last = [row.split() for row in rows.rsplit(b"\n", 2)[-2:]]
     decimals = {len(token.partition(b".")[2]) for token in (*last[-1][-2:], *last[0][-1:])}
     if len(decimals) != 1 or max(decimals) < CERTAIN_DECIMALS:
-        raise ParseError("expected a line end, found none: the last number may be cut. The frame was left out.", line=line)
+        raise ParseError(
+            "expected a line end, found none: the last number may be cut. The frame was left out.", line=line
+        )
 
 
 def _compare_units(block: Sequence[Frame], meaning: Meaning, seen: set[tuple[str, bytes]]) -> None:

@@ -22,6 +22,7 @@ from mlpdata.errors import ParseError
 from mlpdata.frames import MAX_ATOMS_PER_BLOCK
 from mlpdata.readers.archive import Input
 from mlpdata.readers.gaussian_energies import Level, level
+from mlpdata.readers.gaussian_fixed import fixed
 from mlpdata.readers.gaussian_frames import Batch, Frame, Losses, Plan, batch, frames, plans
 from mlpdata.readers.gaussian_jobs import Job, jobs
 from mlpdata.readers.gaussian_method import external, method, run_kind
@@ -63,10 +64,13 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
 
 def _read_job(source: Input, job: Job) -> Iterator[Header | Printed | Ending]:
     """One job; a frame that cannot be read costs itself only."""
-    asked = route(source.data[job.start : min(job.first_geometry, job.start + HEADER_BYTES)])
+    opening = source.data[job.start : min(job.first_geometry, job.start + HEADER_BYTES)]
+    asked = route(opening)
+    gradient = asked.prints_forces or job.last_forced is not None
     known = level(asked)
+    known = known._replace(excited=known.excited and gradient)  # without forces the ground state is the label (G6)
     losses = Losses(source)
-    planned = plans(job, known, losses)
+    planned = plans(job, known, gradient, losses)
     yield _header(source, job, asked, known, planned)
     try:
         state = _state(source, job)
@@ -75,12 +79,13 @@ def _read_job(source: Input, job: Job) -> Iterator[Header | Printed | Ending]:
             [LeftOut(line=job.charge[0].line, reason=error.message, frames=len(planned))] if planned else []
         )
     else:
-        of_scf = known.name is None and not _excited(known, planned)
+        of_scf = known.name is None and not known.excited
         guarded = not external(asked)
         for alike in _alike(frames(source.data, planned, losses)):
             result = batch(source.data, alike, losses, guarded)
             if result is not None:
-                yield from _printed(source, result, state, of_scf, losses)
+                held = fixed(opening, len(alike[0].centers.is_atom))
+                yield from _printed(source, result, state, of_scf, held, losses)
     if job.displaced:
         losses.warn(
             "numerical differentiation begins: what follows, of displaced geometries or in fields, is not read",
@@ -92,15 +97,15 @@ def _read_job(source: Input, job: Job) -> Iterator[Header | Printed | Ending]:
 
 def _alike(found: Iterator[Frame]) -> Iterator[list[Frame]]:
     """Consecutive frames of one shape, as many as a block holds."""
-    for _, group in itertools.groupby(found, key=lambda frame: frame.shape):
-        while first := next(group, None):
-            room = max(MAX_ATOMS_PER_BLOCK // len(first.centers.atoms), 1)
-            yield [first, *itertools.islice(group, room - 1)]
-
-
-def _excited(known: Level, planned: list[Plan]) -> bool:
-    """Whether the labels are of an excited state: only those of a job that follows its gradient (G6)."""
-    return known.excited and any("forces" in plan.cycle.marks for plan in planned)
+    alike: list[Frame] = []
+    for frame in found:
+        full = (len(alike) + 1) * len(frame.centers.atoms) > MAX_ATOMS_PER_BLOCK
+        if alike and (full or frame.shape != alike[0].shape):
+            yield alike
+            alike = []
+        alike.append(frame)
+    if alike:
+        yield alike
 
 
 def _header(source: Input, job: Job, asked: Route, known: Level, planned: list[Plan]) -> Header:
@@ -115,17 +120,11 @@ def _header(source: Input, job: Job, asked: Route, known: Level, planned: list[P
     geometry = planned[0].geometry if planned else None
     start = sha256(source.data[geometry.start : geometry.end]) if geometry else None
     return Header(
-        method=method(text, asked, version, known, _excited(known, planned)),
+        method=method(text, asked, version, known, known.excited),
         identity=sha256_json(
-            {
-                "version": version,
-                "date": date,
-                "pid": pid[1].decode() if pid else None,
-                "route": asked.printed,
-                "job": job.number,
-                "start": start,
-            }
-        ),  # fmt: skip
+            {"version": version, "date": date, "pid": pid[1].decode() if pid else None, "job": job.number}
+            | {"route": asked.printed, "start": start}
+        ),
         run_kind=run_kind(asked),
         energy_kind="total",
         forces_are=forces,
@@ -156,15 +155,19 @@ def _state(source: Input, job: Job) -> State:
     return State()
 
 
-def _printed(source: Input, result: Batch, state: State, of_scf: bool, losses: Losses) -> Iterator[Printed]:
+def _printed(
+    source: Input, result: Batch, state: State, of_scf: bool, held: NDArray[np.int8] | None, losses: Losses
+) -> Iterator[Printed]:
     """A batch as blocks: frames with the same optional properties stand together."""
     found = [properties(source.data, frame, of_scf, state.charge, losses) for frame in result.frames]
     for _, group in itertools.groupby(range(len(found)), key=lambda index: tuple(found[index])):
         which = np.array(list(group))
-        yield _block(result, which, [found[index] for index in which], state)
+        yield _block(result, which, [found[index] for index in which], state, held)
 
 
-def _block(result: Batch, which: NDArray[np.int64], found: list[Found], state: State) -> Printed:
+def _block(
+    result: Batch, which: NDArray[np.int64], found: list[Found], state: State, held: NDArray[np.int8] | None
+) -> Printed:
     """The frames at `which` of a batch."""
     chosen = [result.frames[index] for index in which]
     n_frames, n_atoms = len(chosen), result.positions.shape[1]
@@ -179,11 +182,16 @@ def _block(result: Batch, which: NDArray[np.int64], found: list[Found], state: S
         "step": [frame.plan.step for frame in chosen],
         "source_line": [frame.plan.label.line for frame in chosen],
     }
-    energies = np.array([frame.energy for frame in chosen])
-    if not np.isnan(energies).all():
-        arrays["energy"] = Quantity(energies, "hartree")
+    if not np.isnan(result.energies[which]).all():
+        arrays["energy"] = Quantity(result.energies[which], "hartree")
     if chosen[0].forces is not None:
         arrays["forces"] = Quantity(result.forces[which].reshape(-1, 3), "hartree/bohr", FORCE_DECIMALS)
+    if held is not None:
+        mine = held[chosen[0].centers.is_atom]
+        arrays["fixed"] = np.tile(mine, (n_frames, 1))
+        if chosen[0].forces is not None:
+            zeroed = ~result.forces[which].any(axis=2) & mine.any(axis=1)
+            arrays["force_mask"] = (~zeroed).astype(np.int8).ravel()
     if n_periodic:
         arrays["cell"] = Quantity(_cells(result.translations[which]), "angstrom", COORDINATE_DECIMALS)
     for name, (first, unit) in found[0].items():

@@ -1,7 +1,7 @@
-"""The archive entry at the end of a Gaussian job: the last geometry in the axes of the input, with all its digits.
+r"""The archive entry at the end of a Gaussian job: the last geometry in the axes of the input, with all its digits.
 
 Where the log prints no input orientation (pitfall G3) it is the only place that has positions for the last forces.
-Fields are separated by `\\\\`, on Windows by `|`, and lines are broken after 70 characters (G11).
+Fields are separated by `\\`, on Windows by `|`, and lines are broken after 70 characters (G11).
 """
 
 from __future__ import annotations

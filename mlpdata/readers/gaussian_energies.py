@@ -8,13 +8,17 @@ the route must agree, else the energy is unknown: compound methods (G3, CBS) nam
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Buffer
 from mlpdata.readers.gaussian_jobs import Cycle, Mark
 from mlpdata.readers.gaussian_route import Route
-from mlpdata.readers.text import number
+from mlpdata.readers.text import number, numbers
+from mlpdata.units import F64
 
 _CORRELATED = {
     "mp2": ("mp2",), "mp3": ("mp3",), "mp4": ("mp4",), "mp4(sdtq)": ("mp4",), "mp4(sdq)": ("mp4sdq",),
@@ -107,16 +111,33 @@ def energy_mark(cycle: Cycle, known: Level, before: int | None) -> Mark | None:
     return cycle.last(*known.ground, before=before)
 
 
-def energy(data: Buffer, mark: Mark) -> float:
-    """The total energy in the line of a heading [hartree].
+def printed_energy(data: Buffer, mark: Mark) -> bytes:
+    """The field of the total energy in the line of a heading [hartree].
 
     Raises:
-        ParseError: it cannot be read.
+        ParseError: there is none.
     """
-    line = data[mark.start : mark.start + 200].split(b"\n", 1)[0]
+    line, ended, _ = data[mark.start : mark.start + 200].partition(b"\n")
     match = _PATTERNS[mark.name].match(line)
-    if match is None:
+    if match is None or not ended:
         raise ParseError(
             f"expected a total energy, found {line.decode('latin-1').strip()[:60]!r}. The line is damaged."
         )
-    return number(match[1])
+    return match[1]
+
+
+def energies(fields: Sequence[bytes]) -> tuple[F64, list[ParseError | None]]:
+    """The numbers in fields as printed, NaN where they are empty, and why one of them cannot be read."""
+    values = np.full(len(fields), np.nan)
+    errors: list[ParseError | None] = [None] * len(fields)
+    try:
+        if all(fields):
+            return numbers(b" ".join(fields), len(fields)), errors
+    except ParseError:
+        pass  # found below
+    for index, field in enumerate(fields):
+        try:
+            values[index] = number(field) if field else np.nan
+        except ParseError as error:
+            errors[index] = error
+    return values, errors

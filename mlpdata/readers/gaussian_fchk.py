@@ -144,49 +144,67 @@ def _frame(source: Input, job: Job, warnings: list[str]) -> Printed:
         ParseError: geometry, energy or gradient are missing or damaged.
     """
     data = source.data
-    atomic_numbers, positions = _array(data, b"Atomic numbers"), _array(data, b"Current cartesian coordinates")
-    if atomic_numbers is None or positions is None or positions.size != 3 * atomic_numbers.size:
-        raise ParseError("expected three coordinates for each atom, found others. The file is cut or damaged.")
-    positions = positions.reshape(-1, 3)
+    atomic_numbers, positions = _geometry(data)
     is_atom = atomic_numbers > 0
-    if not is_atom.any() or (atomic_numbers > 118).any() or (atomic_numbers != np.floor(atomic_numbers)).any():
-        raise ParseError("expected atomic numbers from 1 to 118, found others.")
-    n_atoms = int(is_atom.sum())
-    gradient = _array(data, b"Cartesian Gradient")
-    if gradient is not None and not gradient.any():
-        gradient = None  # zero-filled
+    periodic = _optional(data, b"Translation vectors", warnings)
+    forces = _forces(data, positions.size)
     arrays: dict[str, Quantity | ArrayLike] = {
         "atomic_numbers": atomic_numbers[is_atom].astype(np.uint8),
         "positions": Quantity(positions[is_atom], "bohr"),
         "pbc": np.zeros((1, 3), np.int8),
-        "energy": Quantity(np.array([_energy(data, job, gradient is not None)]), "hartree"),
+        "energy": Quantity(np.array([_energy(data, job, forces is not None)]), "hartree"),
         "charge": Quantity(np.array([_required(data, b"Charge")]), "e"),
         "multiplicity": [int(_required(data, b"Multiplicity"))],
         "step": [0],
         "source_line": [source.line(_find(data, b"Total Energy"))],
     }
-    periodic = _optional(data, b"Translation vectors", warnings)
     if periodic is not None and periodic.size in (3, 6, 9):
         cell = np.zeros((1, 3, 3))
         cell[0, : periodic.size // 3] = periodic.reshape(-1, 3)
         arrays["cell"] = Quantity(cell, "bohr")
         arrays["pbc"] = (np.arange(3) < periodic.size // 3).astype(np.int8)[None]
-    if gradient is not None:
-        if gradient.size != positions.size:
-            raise ParseError(f"expected a gradient of {positions.size} numbers, found {gradient.size}.")
-        forces = -gradient.reshape(-1, 3)[is_atom]
-        if not job.external and periodic is None and _turns(positions[is_atom], forces):
-            warnings.append(WRONG_AXES)
-        else:
-            arrays["forces"] = Quantity(forces, "hartree/bohr")
+    if forces is not None and not job.external and periodic is None and _turns(positions[is_atom], forces[is_atom]):
+        warnings.append(WRONG_AXES)
+    elif forces is not None:
+        arrays["forces"] = Quantity(forces[is_atom], "hartree/bohr")
     for name, charges in _CHARGES.items():
         values = _optional(data, name, warnings)
         if values is not None and values.size == is_atom.size and values.any():
             arrays[charges] = Quantity(values[is_atom], "e")
     hessian = _optional(data, b"Cartesian Force Constants", warnings)
     if hessian is not None and hessian.any() and is_atom.all():
-        arrays["hessian"] = Quantity(_pairs(hessian, n_atoms), "hartree/bohr^2")
-    return Printed([n_atoms], arrays)
+        arrays["hessian"] = Quantity(_pairs(hessian, len(is_atom)), "hartree/bohr^2")
+    return Printed([int(is_atom.sum())], arrays)
+
+
+def _geometry(data: Buffer) -> tuple[F64, F64]:
+    """Atomic numbers, shape (n_rows,), and coordinates [bohr], shape (n_rows, 3); dummies and ghosts included.
+
+    Raises:
+        ParseError: they are missing, damaged, or of different sizes.
+    """
+    atomic_numbers, positions = _array(data, b"Atomic numbers"), _array(data, b"Current cartesian coordinates")
+    if atomic_numbers is None or positions is None or positions.size != 3 * atomic_numbers.size:
+        raise ParseError("expected three coordinates for each atom, found others. The file is cut or damaged.")
+    whole = (atomic_numbers == np.floor(atomic_numbers)).all() and (atomic_numbers <= 118).all()
+    if not whole or not (atomic_numbers > 0).any():
+        raise ParseError("expected atomic numbers from 1 to 118, found others.")
+    return atomic_numbers, positions.reshape(-1, 3)
+
+
+def _forces(data: Buffer, size: int) -> F64 | None:
+    """Minus the gradient [hartree/bohr], shape (n_rows, 3); None where it was not computed, which zeros say.
+
+    Raises:
+        ParseError: it is damaged.
+    """
+    gradient = _array(data, b"Cartesian Gradient")
+    if gradient is None or not gradient.any():
+        return None
+    if gradient.size != size:
+        raise ParseError(f"expected a gradient of {size} numbers, found {gradient.size}.")
+    forces: F64 = -gradient.reshape(-1, 3)
+    return forces
 
 
 def _energy(data: Buffer, job: Job, forced: bool) -> float:

@@ -18,7 +18,7 @@ from mlpdata.errors import ParseError
 from mlpdata.readers import gaussian_archive as archive
 from mlpdata.readers import gaussian_tables as tables
 from mlpdata.readers.archive import Buffer, Input
-from mlpdata.readers.gaussian_energies import Level, energy, energy_mark
+from mlpdata.readers.gaussian_energies import Level, energies, energy_mark, printed_energy
 from mlpdata.readers.gaussian_jobs import INPUT, STANDARD, Cycle, Job, Mark
 from mlpdata.readers.gaussian_tables import FORCES, ORIENTATION, Centers, Rows
 from mlpdata.schema.calculation import LeftOut
@@ -29,6 +29,7 @@ TORQUE, RELATIVE_TORQUE = 1e-2, 0.02
 """Largest torque that noise leaves [hartree], and largest share of sum |r||F|; both must be exceeded. Of 1,102 tables
 of real logs, the cavity of a solvent model leaves at most 2.4e-3 hartree."""
 NO_INPUT_AXES = "the geometry is printed in standard orientation only and its forces are in the input's: forces dropped"
+NO_ARCHIVE = "expected the last geometry in the axes of its forces, those of the input, found neither input orientation nor archive entry."
 WRONG_AXES = "the forces exert a torque in the axes of the geometry, they are in others: forces dropped"
 OTHER_AXES = "the forces exert a torque in the axes of the input and none in standard orientation: paired with that"
 
@@ -75,9 +76,7 @@ class Plan(NamedTuple):
     @property
     def label(self) -> Mark:
         """The heading that the frame's line is of."""
-        found = self.energy or self.forces
-        assert found is not None  # a cycle without labels has no plan
-        return found
+        return self.cycle.first_label
 
 
 class Frame(NamedTuple):
@@ -89,8 +88,8 @@ class Frame(NamedTuple):
     forces: Rows | None
     forced: Centers | None
     """Of the rows of the forces."""
-    energy: float
-    """[hartree]; NaN where it cannot be told."""
+    energy: bytes
+    """As printed [hartree]; empty where it cannot be told."""
 
     @property
     def shape(self) -> tuple[object, ...]:
@@ -103,6 +102,8 @@ class Batch(NamedTuple):
     """Frames of the same atoms, converted."""
 
     frames: list[Frame]
+    energies: F64
+    """[hartree], shape (n_frames,); NaN where it cannot be told."""
     positions: F64
     """[angstrom], shape (n_frames, n_atoms, 3)."""
     translations: F64
@@ -111,37 +112,41 @@ class Batch(NamedTuple):
     """[hartree/bohr], shape (n_frames, n_atoms, 3); NaN where absent."""
 
 
-def plans(job: Job, known: Level, losses: Losses) -> list[Plan]:
-    """The frames of a job: every geometry with an energy or forces."""
+def plans(job: Job, known: Level, gradient: bool, losses: Losses) -> list[Plan]:
+    """The frames of a job: every geometry with an energy or forces.
+
+    Args:
+        job: the job.
+        known: its level; excited where its forces are.
+        gradient: whether it prints forces: all its geometries are then in the axes of these.
+        losses: where losses are noted.
+    """
     labelled = [cycle for cycle in job.cycles if cycle.labelled]
-    known = known._replace(excited=known.excited and any("forces" in cycle.marks for cycle in labelled))
     found = []
     for step, cycle in enumerate(labelled):
         try:
-            found.append(_plan(job, cycle, step, known, losses))
+            plan = _plan(cycle, step, known, gradient, losses)
+            if plan.archived_before:
+                plan = _archived(plan, job, cycle is labelled[-1], losses)
+            found.append(plan)
         except ParseError as error:
-            losses.lose(error, cycle.first)
+            losses.lose(error, cycle.first_label)
     return found
 
 
-def _plan(job: Job, cycle: Cycle, step: int, known: Level, losses: Losses) -> Plan:
+def _plan(cycle: Cycle, step: int, known: Level, gradient: bool, losses: Losses) -> Plan:
     """Pair the headings of a cycle (G2, G9).
 
     Raises:
         ParseError: nothing that can be labelled.
     """
-    forces = cycle.last("forces", "standard_forces" if INPUT not in cycle.marks else "forces")
+    in_input = cycle.last("forces") if INPUT in cycle.marks else None
+    forces = in_input or cycle.last("standard_forces") or cycle.last("forces")
     before = forces.start if forces else None
-    geometry, other = _axes(cycle, forces)
-    archived_before = 0
-    if geometry is None:
-        geometry = other
-        archived_before = job.end
-    if geometry is None:
+    geometry, other = _axes(cycle, forces, gradient)
+    printed = geometry or other
+    if printed is None:
         raise ParseError("expected a geometry before its forces, found none.")
-    if archived_before and (cycle is not job.last_forced or job.ended is None):
-        losses.warn(NO_INPUT_AXES, forces or cycle.first)
-        forces, archived_before = None, 0
     line = energy_mark(cycle, known, before)
     if line is None:
         if not cycle.has_energy(before):
@@ -156,13 +161,31 @@ def _plan(job: Job, cycle: Cycle, step: int, known: Level, losses: Losses) -> Pl
         losses.warn(
             f"{known.doubt or 'the energy of the method that was asked for is not printed'}: energy absent", forces
         )
-    return Plan(cycle, step, geometry, other, forces, line, _converged(cycle), archived_before)
+    return Plan(cycle, step, printed, other, forces, line, _converged(cycle), int(geometry is None))
 
 
-def _axes(cycle: Cycle, forces: Mark | None) -> tuple[Mark | None, Mark | None]:
-    """The geometry whose axes the forces are in, None where it is not printed; and the one in other axes (G1)."""
+def _archived(plan: Plan, job: Job, is_last: bool, losses: Losses) -> Plan:
+    """A frame whose axes are not printed: the archive entry has those of the last, others lose their forces (G3).
+
+    Raises:
+        ParseError: there is no archive entry, and with it there would be other positions.
+    """
+    if not is_last:
+        losses.warn(NO_INPUT_AXES, plan.forces or plan.label)
+        return plan._replace(forces=None, archived_before=0)
+    if job.ended is None or plan.forces is None:
+        raise ParseError(NO_ARCHIVE)
+    return plan._replace(archived_before=job.end)
+
+
+def _axes(cycle: Cycle, forces: Mark | None, gradient: bool) -> tuple[Mark | None, Mark | None]:
+    """The geometry whose axes the forces are in, None where it is not printed; and the one in other axes (G1).
+
+    A geometry without forces is taken in the axes of its run's others; where no forces are computed in standard
+    orientation, in which the dipole is printed.
+    """
     if forces is None:
-        return cycle.last(INPUT, STANDARD), None
+        return (cycle.last(INPUT), cycle.last(STANDARD)) if gradient else (cycle.last(INPUT, STANDARD), None)
     inputs, standard = cycle.last(INPUT, before=forces.start), cycle.last(STANDARD, before=forces.start)
     printed = cycle.last(INPUT, STANDARD, before=forces.start)
     restored = cycle.last("restored", before=forces.start)
@@ -197,7 +220,7 @@ def _frame(data: Buffer, plan: Plan) -> Frame:
     Raises:
         ParseError: one of them cannot be read, or their atoms differ.
     """
-    value = np.nan if plan.energy is None else energy(data, plan.energy)
+    value = b"" if plan.energy is None else printed_energy(data, plan.energy)
     geometry = tables.rows(data, plan.geometry)
     centers = tables.centers(geometry, ORIENTATION)
     forces, forced = None, None
@@ -219,6 +242,13 @@ def batch(data: Buffer, alike: list[Frame], losses: Losses, guarded: bool) -> Ba
         guarded: whether forces without a torque are expected.
     """
     coordinates, errors = tables.numbers_of([frame.geometry for frame in alike], ORIENTATION)
+    if alike[0].plan.archived_before and errors[0] is None:
+        try:
+            coordinates[0] = _from_archive(data, alike[0], coordinates[0])
+        except ParseError as fault:
+            errors[0] = fault
+    values, energy_errors = energies([frame.energy for frame in alike])
+    errors = [error or after for error, after in zip(energy_errors, errors, strict=True)]
     centers, forced = alike[0].centers, alike[0].forced
     printed = [frame.forces for frame in alike if frame.forces is not None]
     if forced is not None:
@@ -235,27 +265,30 @@ def batch(data: Buffer, alike: list[Frame], losses: Losses, guarded: bool) -> Ba
         return None
     result = Batch(
         [frame for frame, good in zip(alike, kept, strict=True) if good],
+        values[kept],
         coordinates[kept][:, centers.is_atom],
         coordinates[kept][:, centers.atomic_numbers == tables.TRANSLATION],
         forces[kept],
     )
-    if alike[0].plan.archived_before:
-        _from_archive(data, result, losses)
     if printed and guarded and not result.translations.shape[1]:
         _guard(data, result, losses)
     return result
 
 
-def _from_archive(data: Buffer, result: Batch, losses: Losses) -> None:
-    """The positions of a job's last forces, from its archive entry; without it the forces are dropped (G3)."""
-    for index, frame in enumerate(result.frames):
-        start, end = frame.plan.label.start, frame.plan.archived_before
-        found = archive.positions(data, start, end, frame.centers.atoms, result.positions[index])
-        if found is None:
-            losses.warn(NO_INPUT_AXES, frame.plan.forces or frame.plan.label)
-            result.forces[index] = np.nan
-        else:
-            result.positions[index] = found
+def _from_archive(data: Buffer, frame: Frame, printed: F64) -> F64:
+    """The positions of a job's last forces, from its archive entry (G3), in the place of those printed, (n_rows, 3).
+
+    Raises:
+        ParseError: it has none for this geometry.
+    """
+    is_atom = frame.centers.is_atom
+    start, end = frame.plan.label.start, frame.plan.archived_before
+    found = archive.positions(data, start, end, frame.centers.atoms, printed[is_atom])
+    if found is None:
+        raise ParseError(NO_ARCHIVE)
+    positions = printed.copy()
+    positions[is_atom] = found
+    return positions
 
 
 def torque(positions: F64, forces: F64) -> tuple[F64, F64]:

@@ -8,8 +8,6 @@ what is printed before the next geometry belongs to it (G9).
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -85,8 +83,11 @@ LABELS = ENERGIES | {"forces", "standard_forces"}
 INPUT, STANDARD = "input", "standard"
 """Orientations; Z-matrix orientation is the input's (G4)."""
 
-_TITLE = re.compile(rb"[ \t]*(Input|Z-Matrix|Standard) orientation:[ \t\r]*\n[^\n]{0,200}\n\Z")
-_NAMED_AXES = re.compile(rb"\n Forces in standard orientation:[ \t\r]*\n[^\n]{0,200}\n\Z")
+_TITLES = {
+    b"Input orientation:": INPUT,
+    b"Z-Matrix orientation:": INPUT,
+    b"Standard orientation:": STANDARD,
+}
 
 
 class Mark(NamedTuple):
@@ -110,8 +111,13 @@ class Cycle:
 
     def last(self, *names: str, before: int | None = None) -> Mark | None:
         """The last heading of these kinds, before an offset."""
-        marks = [mark for name in names for mark in self.marks.get(name, ()) if before is None or mark.start < before]
-        return max(marks, key=lambda mark: mark.start, default=None)
+        latest = None
+        for name in names:
+            for mark in reversed(self.marks.get(name, ())):
+                if before is None or mark.start < before:
+                    latest = mark if latest is None or mark.start > latest.start else latest
+                    break
+        return latest
 
     @property
     def first(self) -> Mark:
@@ -122,6 +128,11 @@ class Cycle:
     def labelled(self) -> bool:
         """Whether an energy or forces were printed."""
         return not LABELS.isdisjoint(self.marks)
+
+    @property
+    def first_label(self) -> Mark:
+        """The first energy or forces."""
+        return min((marks[0] for name, marks in self.marks.items() if name in LABELS), key=lambda mark: mark.start)
 
     def has_energy(self, before: int | None) -> bool:
         """Whether an energy of any kind was printed before an offset."""
@@ -201,13 +212,10 @@ def _file_in_cycle(data: Buffer, job: Job, mark: Mark) -> None:
 
 def _kind_of_table(data: Buffer, mark: Mark) -> str | None:
     """Forces, or the orientation that the title two lines above names; None for other tables."""
-    before = data[max(mark.start - 240, 0) : mark.start]
+    title = b"".join(data[max(mark.start - 240, 0) : mark.start].split(b"\n")[-3:-2]).strip()
     if b"Forces (Hartrees/Bohr)" in data[mark.start : mark.start + 80]:
-        return "standard_forces" if _NAMED_AXES.search(before) else "forces"
-    title = _TITLE.search(before)
-    if title is None:
-        return None
-    return STANDARD if title[1] == b"Standard" else INPUT
+        return "standard_forces" if title == b"Forces in standard orientation:" else "forces"
+    return _TITLES.get(title)
 
 
 def headings(data: Buffer) -> Iterator[Mark]:
@@ -248,6 +256,10 @@ def _candidates(piece: bytes, starts: NDArray[np.int64]) -> Iterator[tuple[int, 
 
 def _with_ends(marks: Iterator[Mark], size: int) -> Iterator[Mark]:
     """Each heading with the offset of the next."""
-    for mark, after in itertools.pairwise(itertools.chain(marks, [None])):
-        assert mark is not None
-        yield mark._replace(end=after.start if after else size)
+    previous = next(marks, None)
+    for mark in marks:
+        assert previous is not None  # there is one before
+        yield Mark(previous.name, previous.start, previous.line, mark.start)
+        previous = mark
+    if previous is not None:
+        yield Mark(previous.name, previous.start, previous.line, size)

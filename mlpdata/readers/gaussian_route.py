@@ -30,6 +30,8 @@ class Links(NamedTuple):
     """Second-order or higher correlation, or excited states: links 804, 9xx but 902."""
     multiconfigurational: bool
     """CASSCF: link 510."""
+    gradient: bool
+    """Forces: link 716."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Route:
     def options(self, *names: str) -> tuple[str, ...]:
         """Options of keywords of these names."""
         return tuple(option for name, options in self.keywords if name in names for option in options)
+
+    @property
+    def prints_forces(self) -> bool:
+        """Whether forces are computed and printed: `#T` asks for terse output, without them."""
+        return self.links is not None and self.links.gradient and not self.printed.lower().startswith("#t")
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -118,4 +125,4 @@ def _links(text: bytes) -> Links | None:
     if not ran:
         return None
     correlated = (8, 4) in ran or any(overlay == 9 and link != 2 for overlay, link in ran)
-    return Links(correlated, (5, 10) in ran)
+    return Links(correlated, (5, 10) in ran, (7, 16) in ran)

@@ -16,16 +16,27 @@ from numpy.typing import NDArray
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Buffer
 from mlpdata.readers.gaussian_jobs import Mark
-from mlpdata.readers.text import numbers
+from mlpdata.readers.text import number, numbers
 from mlpdata.units import F64
 
 U8 = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 
-ORIENTATION = (12, 6)
-"""Width and decimals of a coordinate [angstrom]."""
-FORCES = (15, 9)
-"""Width and decimals of a force [hartree/bohr]."""
+
+class Layout(NamedTuple):
+    """Columns of a table."""
+
+    n_leads: int
+    """Whole numbers before the three real ones."""
+    width: int
+    """Characters of a real number."""
+    decimals: int
+
+
+ORIENTATION = Layout(3, 12, 6)
+"""Number, atomic number, type; coordinates [angstrom]."""
+FORCES = Layout(2, 15, 9)
+"""Number, atomic number; forces [hartree/bohr]."""
 TRANSLATION, DUMMY, GHOST = -2, -1, 0
 """Atomic numbers of rows that are no atoms."""
 
@@ -72,20 +83,20 @@ def rows(data: Buffer, mark: Mark) -> Rows:
     return Rows(text, length)
 
 
-def lead(table: Rows, layout: tuple[int, int]) -> int:
+def lead(table: Rows, layout: Layout) -> int:
     """Characters of a row before its three numbers.
 
     Raises:
         ParseError: the row is too short for them.
     """
     line_end = 2 if table.text[table.length - 2 : table.length - 1] == b"\r" else 1
-    width = table.length - line_end - 3 * layout[0]
+    width = table.length - line_end - 3 * layout.width
     if width < 2:
         raise ParseError("expected three numbers in each row of a table, found shorter rows. The table is damaged.")
     return width
 
 
-def centers(table: Rows, layout: tuple[int, int]) -> Centers:
+def centers(table: Rows, layout: Layout) -> Centers:
     """Which atom each row is of.
 
     Raises:
@@ -93,23 +104,23 @@ def centers(table: Rows, layout: tuple[int, int]) -> Centers:
     """
     width = lead(table, layout)
     square = np.frombuffer(table.text, np.uint8).reshape(-1, table.length)[:, :width]
-    return _centers(square.tobytes(), width)
+    return _centers(square.tobytes(), width, layout.n_leads)
 
 
 @functools.lru_cache(maxsize=32)  # the same for every step of a run
-def _centers(leads: bytes, width: int) -> Centers:
-    parts = [leads[i : i + width].split()[:2] for i in range(0, len(leads), width)]
-    if not all(parts):
-        raise ParseError("expected the numbers of a centre in each row, found none. The table is damaged.")
-    values = numbers(b" ".join(part[-1] for part in parts), len(parts))
-    index = numbers(
-        b" ".join(part[0] for part in parts if len(part) == 2)
-    )  # translation vectors have none among forces
+def _centers(leads: bytes, width: int, n_leads: int) -> Centers:
+    parts = [leads[i : i + width].split() for i in range(0, len(leads), width)]
+    if any(
+        len(part) != n_leads and part != [b"-2"] for part in parts
+    ):  # translation vectors have no number among forces
+        raise ParseError(
+            f"expected {n_leads} whole numbers at the start of each row, found others. The table is damaged."
+        )
+    values = numbers(b" ".join(part[min(1, len(part) - 1)] for part in parts), len(parts))
+    index = numbers(b" ".join(part[0] for part in parts if len(part) > 1))
     atomic_numbers = values.astype(np.int64)
     if (values != atomic_numbers).any() or (np.diff(index) <= 0).any():
         raise ParseError("expected rows with growing numbers, found others. The table is damaged.")
-    if any(len(part) == 1 and part[0] != b"-2" for part in parts):
-        raise ParseError("expected the number of each atom, found a row without. The table is damaged.")
     if (atomic_numbers < TRANSLATION).any() or (atomic_numbers > 118).any():
         raise ParseError("expected atomic numbers up to 118, found others. The table is damaged.")
     is_atom = atomic_numbers > GHOST
@@ -118,7 +129,7 @@ def _centers(leads: bytes, width: int) -> Centers:
     return Centers(atomic_numbers, is_atom)
 
 
-def numbers_of(tables: Sequence[Rows], layout: tuple[int, int]) -> tuple[F64, list[ParseError | None]]:
+def numbers_of(tables: Sequence[Rows], layout: Layout) -> tuple[F64, list[ParseError | None]]:
     """The numbers of tables of one shape, (n_tables, n_rows, 3), and for each table why it cannot be read.
 
     Fortran's stars, NaN and anything else that is no number in its columns make the whole table an error.
@@ -127,23 +138,30 @@ def numbers_of(tables: Sequence[Rows], layout: tuple[int, int]) -> tuple[F64, li
     square = np.frombuffer(b"".join(table.text for table in tables), np.uint8).reshape(
         len(tables), -1, tables[0].length
     )
-    fields = square[:, :, width : width + 3 * layout[0]].reshape(*square.shape[:2], 3, layout[0])
-    values, good = fixed(fields, layout[1])
+    fields = square[:, :, width : width + 3 * layout.width].reshape(*square.shape[:2], 3, layout.width)
+    values, good = fixed(fields, layout.decimals)
     errors: list[ParseError | None] = [None] * len(tables)
     for bad in np.flatnonzero(~good.all(axis=(1, 2))):
-        try:
-            values[bad] = numbers(b" ".join(map(bytes, fields[bad].reshape(-1, layout[0]))), values[bad].size).reshape(
-                -1, 3
-            )
-        except ParseError as error:
-            errors[bad] = error
+        errors[bad] = _odd(fields[bad][~good[bad]])
     return values, errors
+
+
+def _odd(fields: U8) -> ParseError:
+    """Why fields (n, width) are not of their layout: stars, NaN, or a number that is not where it should be."""
+    try:
+        for field in fields:
+            number(bytes(field))
+    except ParseError as error:
+        return error
+    return ParseError(
+        f"expected a number in its column, found {bytes(fields[0]).decode('latin-1')!r}. The table is damaged."
+    )
 
 
 def fixed(fields: U8, decimals: int) -> tuple[F64, Flags]:
     """The numbers in Fortran's `Fw.d` fields (..., w), and which of them are of that layout: both of shape (...).
 
-    A field reads spaces, at most one minus, digits, a point, `decimals` digits. Another has an arbitrary value. Exact
+    A field reads spaces, at most one minus, digits (none on IBM), a point, `decimals` digits. Another has an arbitrary value. Exact
     to the last bit: the digits make a whole number below 2^53, and one division rounds once.
     """
     point = fields.shape[-1] - decimals - 1
@@ -151,7 +169,7 @@ def fixed(fields: U8, decimals: int) -> tuple[F64, Flags]:
     is_digit = digits < 10
     space, minus = fields[..., :point] == ord(" "), fields[..., :point] == ord("-")
     begun = np.logical_or.accumulate(~space, axis=-1)
-    good = (fields[..., point] == ord(".")) & is_digit[..., point - 1 :][..., [0, *range(2, decimals + 2)]].all(-1)
+    good = (fields[..., point] == ord(".")) & is_digit[..., point + 1 :].all(-1)
     good &= (space | minus | is_digit[..., :point]).all(-1) & ~(begun & space).any(-1)
     good &= ~(minus[..., 1:] & begun[..., :-1]).any(-1)
     powers = np.concatenate((_POWERS[decimals : decimals + point][::-1], [0.0], _POWERS[:decimals][::-1]))

@@ -10,12 +10,12 @@ from mlpdata.readers.gpaw_method import DIPOLE_CORRECTION, GHOSTS, NOT_SELF_CONS
 from mlpdata.readers.text import number
 from mlpdata.schema.method import Convergence, Hubbard, Kpoints, Method, Pseudopotential
 
-_ECHO = re.compile(rb"Input parameters:\s{0,9}\n((?: {2,20}\S[^\n]{0,2000}\n){0,300})")
+_ECHO = re.compile(rb"[Ii]nput parameters:\s{0,9}\n((?: {2,20}\S[^\n]{0,2000}\n){0,300})")
 _PARAMETER = re.compile(r"  ([a-z_]{1,30})(?:: |=)")
 _NAME = re.compile(r"name(?:: |=|': )'?([\w:+.-]{1,80})")
 _SETUP = re.compile(
-    rb"\n {0,4}([A-Z][a-z]?)(?:-setup)?:[^\n]{0,80}\n +name *:[^\n]{0,80}\n +id *: *(\w{0,64})\r?\n"
-    rb"((?: +[^\n]{1,200}\n){0,10}? +file *: *(\S{1,300}))"
+    rb"\n {0,4}([A-Z][a-z]?)(?:-setup)?:[^\n]{0,80}\n {1,9}name {0,9}:[^\n]{0,80}\n {1,9}id {0,9}: {0,9}(\w{0,64})\r?\n"
+    rb"((?: {1,60}[^ \n][^\n]{0,200}\n){0,10}? {1,9}file {0,9}: {0,9}(\S{1,300}))"
 )
 MD5_LETTERS = 32
 _SPINS = (
@@ -23,12 +23,12 @@ _SPINS = (
     (rb"Spin-polarized calculation|Spin-components: 2 ", "unrestricted"),
     (rb"Non-collinear calculation|Spin-components: 4 ", "noncollinear"),
 )
-_SMEARING = rb"(Fermi-Dirac|Marzari-Vanderbilt|Methfessel-Paxton)\W{1,40}width[=:] {0,4}([\d.]{1,20})"
+_SMEARING = rb"(Fermi-Dirac|Marzari-Vanderbilt|Methfessel-Paxton)\W{1,40}width[=:] {0,4}(\d{1,9}(?:\.\d{1,12})?)"
 _MESH = (
     rb"(\d{1,5}) x (\d{1,5}) x (\d{1,5}) Monkhorst-Pack grid|Monkhorst-Pack size: \[(\d{1,5}), (\d{1,5}), (\d{1,5})\]"
 )
-_POINTS = rb"\n *(?:(\d{1,6}) k-points?|Number of BZ points: (\d{1,6}))"
-_REDUCED = rb"\n *(?:(\d{1,6}) k-points? in the irreducible|Number of IBZ points: (\d{1,6}))"
+_POINTS = rb"\n {0,9}(?:(\d{1,6}) k-points?|Number of BZ points: (\d{1,6}))"
+_REDUCED = rb"\n {0,9}(?:(\d{1,6}) k-points? in the irreducible|Number of IBZ points: (\d{1,6}))"
 
 
 class Preamble:

@@ -37,7 +37,7 @@ _SMEARINGS = {
     "methfessel-paxton": "methfessel-paxton", "tetrahedron-method": "tetrahedron",
     "improved-tetrahedron-method": "tetrahedron", "fixed": "fixed",
 }  # fmt: skip
-_HUBBARD = re.compile(r"(?:;|:|^)([spdf]),([\d.]{1,12})(?:,[01])?")
+_HUBBARD = re.compile(r"(?:;|:|^)([spdf]),(\d{1,6}(?:\.\d{1,8})?)(?:,[01])?")
 DIPOLE_CORRECTION = "dipole correction"
 _NO_FIELD = ("d3", "solvation")
 """Extensions that are a part of the method itself."""

@@ -82,7 +82,7 @@ def frame(source: Input, step: Step, spin: str | None, warnings: dict[str, None]
         pbc, cell = _cell(source, marks.get("cell"))
     labels: dict[str, F64] = {"cell": cell} if pbc.any() else {}  # a molecule's box is no cell (pitfall X4)
     with _located(source, marks["energy"]):
-        labels["energy"] = np.array(_first_number(marks["energy"]))
+        labels["energy"] = np.array(_number_of(marks["energy"]))
     if "forces" in marks:
         with _located(source, marks["forces"]):
             labels["forces"] = vectors(table(source, marks["forces"], len(symbols)), symbols)
@@ -92,9 +92,9 @@ def frame(source: Input, step: Step, spin: str | None, warnings: dict[str, None]
         try:
             labels[name] = read()
         except ParseError as error:
-            line = source.line(marks["energy"].start + 1)
+            line = source.line(marks["energy"].start)
             warnings[f"{name} of the energy at line {line} was not read: {error.message}"] = None
-    return Frame(atomic_numbers, positions, pbc, labels, step, source.line(marks["energy"].start + 1))
+    return Frame(atomic_numbers, positions, pbc, labels, step, source.line(marks["energy"].start))
 
 
 def _refuse_unfinished(step: Step) -> None:
@@ -117,7 +117,7 @@ def _located(source: Input, mark: Mark) -> Iterator[None]:
     try:
         yield
     except ParseError as error:
-        error.line = error.line or source.line(mark.start + 1)
+        error.line = error.line or source.line(mark.start)
         raise
 
 
@@ -143,10 +143,10 @@ def _optional(
     found: dict[str, Callable[[], F64]] = {}
     for name in ("energy_sigma0", "fermi_energy"):
         if name in marks:
-            found[name] = lambda mark=marks[name]: np.array(_first_number(mark))  # type: ignore[misc]
+            found[name] = lambda mark=marks[name]: np.array(_number_of(mark))  # type: ignore[misc]
     if "band_gap" in marks:
         none = marks["band_gap"].text.startswith(b"No")
-        found["band_gap"] = lambda: np.array(0.0 if none else _first_number(marks["band_gap"]))
+        found["band_gap"] = lambda: np.array(0.0 if none else _number_of(marks["band_gap"]))
     if "stress" in marks:
         found["stress"] = lambda: _square(table(source, marks["stress"], 3))
     if "dipole" in marks and not periodic and step.charge == 0:  # else it depends on the origin
@@ -170,9 +170,9 @@ def _moments(vectors_of_atoms: F64, spin: str) -> F64:
     return vectors_of_atoms if spin == "noncollinear" else vectors_of_atoms[:, 2]
 
 
-def _first_number(mark: Mark) -> float:
+def _number_of(mark: Mark) -> float:
     """The number behind the colon of a line, before its unit."""
-    return number((mark.text.partition(b":")[2].split() or [b""])[0])
+    return number(mark.text.partition(b":")[2].partition(b"#")[0].strip().removesuffix(b"eV"))
 
 
 def _bracketed(mark: Mark) -> F64:

@@ -24,6 +24,8 @@ from mlpdata.units import F64
 
 _TWO_BARRED_LINES = re.compile(rb"[^\n]{0,200}\n\|[^\n]{0,1000}\n\|-[^\n]{0,1000}\n")
 _EMPTY_LINE = re.compile(rb"\n[ \r]{0,9}\n")
+MAX_TABLE = 16 << 20
+"""Bytes of a table: some hundred thousand atoms."""
 TO_SPACES = bytes.maketrans(b"|(),#[]", b"       ")
 """What stands between the fields of a row."""
 
@@ -54,7 +56,7 @@ def table(source: Input, heading: Mark, rows: int | None = None) -> NDArray[np.b
     lines = source.data[start:stop]
     n_rows = lines.count(b"\n")
     fields = lines.translate(TO_SPACES).split()
-    if n_rows == 0 or len(fields) % n_rows or n_rows > source.limits.atoms:
+    if n_rows == 0 or len(fields) % n_rows:
         raise ParseError(f"expected rows of equal length below {heading.text.decode('latin-1')[:40]!r}, found others.")
     return np.array(fields, "S").reshape(n_rows, -1)
 
@@ -63,14 +65,14 @@ def _end(source: Input, start: int, rows: int | None) -> int:
     """Where the `rows` lines from `start` on end; the line before an empty one where their number is not known."""
     stop = start
     if rows is None:
-        empty = _EMPTY_LINE.search(source.data, start, start + source.limits.line_bytes)
+        empty = _EMPTY_LINE.search(source.data, start, start + MAX_TABLE)
         stop = empty.start() + 1 if empty else 0
     for _ in range(rows or 0):
         stop = source.data.find(b"\n", stop) + 1
         if not stop:
             break
-    if not start or not stop:
-        raise ParseError("expected a whole table, found the end of the file.")
+    if not start or not stop or stop - start > MAX_TABLE:
+        raise ParseError("expected a whole table, found the end of the file, or lines without end.")
     return stop
 
 

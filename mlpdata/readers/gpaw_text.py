@@ -51,9 +51,8 @@ _HEADINGS = {
     "next": rb"(?:System changes:|Timing:|(?:# )?Writing to |Initializing position)",
     "end": rb"(?:[Dd]ate: (?=\S)|Max RSS: |Total: {2,60}[\d.]{1,20} {1,8}100\.0%)",
 }
-_HEADING = re.compile(
-    b"\n(?:%s)" % b"|".join(b"(?P<%s>%s)" % (name.encode(), text) for name, text in _HEADINGS.items())
-)
+_NAMED = b"|".join(b"(?P<%s>%s)" % (name.encode(), text) for name, text in _HEADINGS.items())
+_HEADING = re.compile(rb"\n++(?=[ #ACDEFGILMNPRSTUWZdv])(?:%s)" % _NAMED)
 _DATE = rb"\nDate: {2,9}([^\r\n]{1,60})"
 _PROCESS = rb"\nPid: {2,9}(\d{1,12})"
 PREAMBLE_BYTES = 8 << 20
@@ -126,7 +125,7 @@ def _frames(
                 raise ParseError(refused)
             yield frame(source, step, method.spin, warnings)
         except ParseError as error:
-            line = error.line or source.line(step.marks["positions"].start + 1)
+            line = error.line or source.line(step.marks["positions"].start)
             left_out.append(LeftOut(line=line, reason=error.message))
 
 
@@ -134,7 +133,7 @@ def _status(source: Input, job: Job, ended: bool) -> tuple[Status, str]:
     """Status of a job, and why it is not complete; the end mark is that of its process."""
     last = job.steps[-1].marks if job.steps else {}
     if "unconverged" in last:
-        return "failed", f"line {source.line(last['unconverged'].start + 1)}: the SCF did not converge"
+        return "failed", f"line {source.line(last['unconverged'].start)}: the SCF did not converge"
     return ("complete", "") if ended else ("truncated", "the file ends before GPAW's closing lines")
 
 
@@ -143,7 +142,7 @@ def _jobs(source: Input, start: int, end: int) -> tuple[list[Job], bool]:
     jobs, charge, ended = [Job(start)], np.nan, False
     for match in _HEADING.finditer(source.data, start, end):
         name = str(match.lastgroup)
-        mark = Mark(match.start(), match.end(), match[name])
+        mark = Mark(match.start(name), match.end(), match[name])
         job = jobs[-1]
         if name == "parameters" and job.steps:
             job.steps[-1].followed = True

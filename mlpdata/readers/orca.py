@@ -28,7 +28,7 @@ from mlpdata.readers.archive import Input
 from mlpdata.readers.orca_blocks import Geometry, Label, located
 from mlpdata.readers.orca_headings import Cycle, Job, jobs, line_numbers
 from mlpdata.readers.orca_labels import SCHEMES, Labels
-from mlpdata.readers.orca_method import input_lines, keywords, method, target_temperature
+from mlpdata.readers.orca_method import input_parts, keywords, method, target_temperature
 from mlpdata.readers.orca_tables import FORMATS, Tables
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.schema.calculation import ForcesAre, LeftOut, RunKind, Status
@@ -51,6 +51,7 @@ HEADER_BYTES = 8 << 20
 """Where the method is looked for: settings and input stand at the start of a job."""
 ENERGY_DECIMALS, GRADIENT_DECIMALS, CHARGE_DECIMALS = 12, 9, 6
 """The most that any version prints."""
+_UNKNOWN = {"charge": np.nan, "multiplicity": 0.0}
 
 
 class Frame(NamedTuple):
@@ -99,27 +100,41 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     found = list(jobs(source.data))
     if not found:
         raise ParseError("expected an ORCA output, found no heading of one. The file is cut or of another program.")
-    for index, job in enumerate(found):
-        yield from _read_job(source, job, *_status(source, found[index:]))
+    for start, together in itertools.groupby(found, lambda job: job.input_start):
+        of_one_input = list(together)
+        parts = input_parts(source.data, start, min(of_one_input[-1].end, start + HEADER_BYTES))
+        for job, (status, reason) in zip(of_one_input, _statuses(source, of_one_input), strict=True):
+            # the input of a compound script does not say which lines a step runs
+            lines = [] if "compound" in job.marks else parts[min(job.number, len(parts) - 1)]
+            run = _run(source, job, lines)
+            yield from _read_run(run)
+            yield Ending(status, reason, tuple(run.left_out), (*run.warnings, *_notes(run)))
 
 
-def _read_job(source: Input, job: Job, status: Status, reason: str) -> Iterator[Header | Printed | Ending]:
-    """One job; a frame that cannot be read costs itself only."""
-    # the input of a compound script does not say which lines a step runs
-    end = min(job.end, job.input_start + HEADER_BYTES)
-    lines = [] if "compound" in job.marks else input_lines(source.data, job.input_start, end, job.number)
+def _run(source: Input, job: Job, lines: list[str]) -> _Run:
+    """What is known of a job before its frames are read."""
     marks = {kind: [mark for cycle in job.cycles for mark in cycle.marks.get(kind, ())] for kind in FORMATS}
-    held = orca_labels.held_atoms(lines)
     energies = [mark.start if (mark := cycle.last("energy")) else cycle.start for cycle in job.cycles]
-    line = line_numbers(source.data, energies)
-    constrained = bool(held) or any("constrained" in cycle.marks for cycle in job.cycles)
-    run = _Run(source, job, lines, Tables(source.data, marks), _state(job.cycles), held, line, constrained)
+    held = orca_labels.held_atoms(lines)
+    return _Run(
+        source,
+        job,
+        lines,
+        Tables(source.data, marks),
+        state=_state(job.cycles),
+        held=held,
+        line=line_numbers(source.data, energies),
+        constrained=bool(held) or any("constrained" in cycle.marks for cycle in job.cycles),
+    )
+
+
+def _read_run(run: _Run) -> Iterator[Header | Printed]:
+    """One job; a frame that cannot be read costs itself only."""
     blocks = _blocks(run)
     first = next(blocks, [])
     yield _header(run, first)
     for block in itertools.chain([first] if first else [], blocks):
         yield _printed(run, block)
-    yield Ending(status, reason, tuple(run.left_out), (*run.warnings, *_notes(run)))
 
 
 def _state(cycles: Sequence[Cycle]) -> str | None:
@@ -140,11 +155,11 @@ def _blocks(run: _Run) -> Iterator[list[Frame]]:
 
 def _frames(run: _Run) -> Iterator[Frame]:
     """The frames of a job; what does not become one is left out."""
-    charge, multiplicity = np.nan, 0.0
+    charge, multiplicity = _UNKNOWN["charge"], _UNKNOWN["multiplicity"]
     any_frame = False
     for cycle in run.job.cycles:
-        charge = _last_number(cycle, "charge", charge)  # ORCA 5 prints both in the first cycle only
-        multiplicity = _last_number(cycle, "multiplicity", multiplicity)
+        charge = _last_number(run, cycle, "charge", charge)  # ORCA 5 prints both in the first cycle only
+        multiplicity = _last_number(run, cycle, "multiplicity", multiplicity)
         if "end" in run.job.marks and any_frame and cycle.is_afterthought:
             continue
         try:
@@ -183,10 +198,17 @@ def _label(cycle: Cycle, state: str | None) -> Label:
     return label
 
 
-def _last_number(cycle: Cycle, name: str, known: float) -> float:
-    """The number at the end of the last heading of a kind in a cycle; else the one known before."""
+def _last_number(run: _Run, cycle: Cycle, name: str, known: float) -> float:
+    """The whole number at the end of the last heading of a kind in a cycle; else the one known before."""
     mark = cycle.last(name)
-    return float(mark.text.split()[-1]) if mark else known
+    if mark is None:
+        return known
+    token = mark.text.split()[-1]
+    if re.fullmatch(rb"-?\d{1,4}", token):
+        return float(token)
+    line = orca_blocks.line_of(run.source, cycle, mark.start)
+    run.warnings.append(f"line {line}: the {name} left out: expected a number, found {token.decode('latin-1')!r}")
+    return _UNKNOWN[name]
 
 
 def _header(run: _Run, frames: list[Frame]) -> Header:
@@ -271,16 +293,17 @@ def _notes(run: _Run) -> Iterator[str]:
         yield f"the energies of {run.state} lack the perturbative part of the ground state's"
 
 
-def _status(source: Input, following: Sequence[Job]) -> tuple[Status, str]:
-    """Status of the first of these jobs, and why it is not complete; ORCA prints one end mark for all jobs of an input."""
-    for job in following:
-        if job.input_start != following[0].input_start:
-            break
+def _statuses(source: Input, of_one_input: Sequence[Job]) -> list[tuple[Status, str]]:
+    """Status of each job of an input, and why it is not complete; ORCA prints one end mark for all of them."""
+    status: tuple[Status, str] = ("truncated", "the file ends before ORCA TERMINATED NORMALLY")
+    found = []
+    for job in reversed(of_one_input):
         if mark := job.marks.get("failed"):
-            return "failed", f"line {source.line(mark.start)}: {mark.text.decode('latin-1').strip()}"
-        if "end" in job.marks:
-            return "complete", ""
-    return "truncated", "the file ends before ORCA TERMINATED NORMALLY"
+            status = "failed", f"line {source.line(mark.start)}: {mark.text.decode('latin-1').strip()}"
+        elif "end" in job.marks:
+            status = "complete", ""
+        found.append(status)
+    return found[::-1]
 
 
 def _run_kind(job: Job, lines: list[str]) -> RunKind:

@@ -20,8 +20,8 @@ _REST = rb"[^\n]{0,200}(?=\n)"
 _HEADINGS = {
     "angstrom": rb"CARTESIAN COORDINATES \(ANGSTROEM\)",
     "bohr": rb"CARTESIAN COORDINATES \(A\.U\.\)",
-    "charge": rb"Total Charge +Charge +\.+ +-?\d+(?=\s)",
-    "multiplicity": rb"Multiplicity +Mult +\.+ +\d+(?=\s)",
+    "charge": rb"Total Charge +Charge +\.+ +[^\s]{1,20}(?=\s)",
+    "multiplicity": rb"Multiplicity +Mult +\.+ +[^\s]{1,20}(?=\s)",
     "converged": rb"(?:SCF CONVERGED AFTER|THE CAS-SCF [A-Z]+ +HAS CONVERGED)",
     "unconverged": rb"SCF NOT CONVERGED AFTER",
     "scf_gradient": rb"Gradient of the (?:Kohn-Sham DFT|Hartree-Fock SCF) energy",

@@ -6,6 +6,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -16,15 +17,16 @@ from mlpdata.digest import sha256
 from mlpdata.elements import ATOMIC_NUMBERS
 from mlpdata.errors import ParseError
 from mlpdata.readers import orca_files
-from mlpdata.readers.archive import Input
+from mlpdata.readers.archive import Buffer, Input
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import number, numbers
 from mlpdata.schema.calculation import LeftOut
 from mlpdata.schema.method import Method
 from mlpdata.units import F64, Quantity
 
-_SECTION = re.compile(rb"(?m)^\$(\w+)[ \t]*\r?\n")
+_SECTION = re.compile(rb"(?m)^\$(act_energy|hessian|atoms|end)[ \t]*\r?\n")
 _COLUMNS, _BYTES_A_NUMBER = 5, 60
+_MOST_SECTIONS = 100
 _MAGIC = b"$orca_hessian_file"
 
 
@@ -36,9 +38,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     """
     if _MAGIC not in source.head:
         raise ParseError("expected $orca_hessian_file, found none. The file is cut or damaged.")
-    found = list(_SECTION.finditer(source.data))
-    ends = [match.start() for match in found[1:]] + [len(source.data)]
-    sections = {match[1]: (match.end(), end) for match, end in zip(found, ends, strict=True)}
+    sections = _sections(source.data)
     warnings: list[str] = []
     try:
         printed = _frame(source, sections, warnings)
@@ -57,6 +57,15 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     yield Ending(
         "complete" if whole else "truncated", "" if whole else "the file ends before $end", (), tuple(warnings)
     )
+
+
+def _sections(data: Buffer) -> dict[bytes, tuple[int, int]]:
+    """Where the rows of the first section of each name start and end: before the next line that begins with `$`."""
+    sections: dict[bytes, tuple[int, int]] = {}
+    for match in itertools.islice(_SECTION.finditer(data), _MOST_SECTIONS):
+        end = data.find(b"\n$", match.end() - 1)
+        sections.setdefault(match[1], (match.end(), len(data) if end < 0 else end + 1))
+    return sections
 
 
 def _frame(source: Input, sections: dict[bytes, tuple[int, int]], warnings: list[str]) -> Printed:

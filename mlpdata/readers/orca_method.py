@@ -50,19 +50,19 @@ _DISPERSION_OF_KEYWORD = {"d2": "D2", "d3zero": "D3", "d3": "D3(BJ)", "d3bj": "D
 _SPIN = {"R": "restricted", "U": "unrestricted", "RO": "restricted-open"}
 
 
-def input_lines(data: Buffer, start: int, end: int, job: int = 0) -> list[str]:
-    """Lines of the input echoed between two offsets that belong to its `job`-th part (from 0), comments removed."""
+def input_parts(data: Buffer, start: int, end: int) -> list[list[str]]:
+    """Lines of the input echoed between two offsets, comments removed, divided at `$new_job`; at least one part."""
     first = data.find(b"INPUT FILE", start, end)
     last = data.find(b"****END OF INPUT****", first, end)
     echo = data[first:last] if 0 <= first < last else b""
     lines = [_COMMENT.sub("", line.decode("utf-8", "replace")).strip() for line in _ECHO.findall(echo)]
-    jobs: list[list[str]] = [[]]
+    parts: list[list[str]] = [[]]
     for line in lines:
         if line.lower().startswith("$new_job"):
-            jobs.append([])
+            parts.append([])
         elif line:
-            jobs[-1].append(line)
-    return jobs[min(job, len(jobs) - 1)]
+            parts[-1].append(line)
+    return parts
 
 
 def keywords(lines: list[str]) -> list[str]:

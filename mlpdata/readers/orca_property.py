@@ -74,7 +74,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     """
     record = _parsed(source)
     found = _Found()
-    charge, multiplicity = (_integer(_part(record, "Calculation_Info"), name) for name in ("Charge", "Mult"))
+    charge, multiplicity = (_integer(_part(record, "Calculation_Info"), name, found) for name in ("Charge", "Mult"))
     frames = _frames(source, record, charge, found)
     yield _header(record, frames, found)
     for block in by_block((len(frame.positions), frame) for frame in frames):
@@ -128,9 +128,13 @@ def _numbers(value: object, what: str, count: int | None = None) -> F64:
     return array
 
 
-def _integer(record: dict[str, Any], name: str) -> int | None:
+def _integer(record: dict[str, Any], name: str, found: _Found) -> int | None:
+    """A small whole number; None with a warning where there is none."""
     value = record.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 15 else None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 15:
+        return value
+    found.warnings.append(f"{name} left out: expected a whole number, found {str(value)[:20]!r}")
+    return None
 
 
 def _frames(source: Input, record: dict[str, Any], charge: int | None, found: _Found) -> list[Frame]:

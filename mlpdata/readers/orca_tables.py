@@ -82,8 +82,7 @@ class Rows:
         """
         if self.index[0] and not (np.diff(numbers(b" ".join(self.index))) == 1).all():
             raise ParseError("expected rows with consecutive numbers, found others. The table is damaged.")
-        labels: NDArray[np.str_] = np.char.replace(np.array(self.label, "U"), " ", "")
-        return labels
+        return np.array([label.decode("latin-1").replace(" ", "") for label in self.label])
 
     @cached_property
     def atomic_numbers(self) -> NDArray[np.uint8]:

@@ -118,7 +118,11 @@ def _energy(file: h5py.File) -> float:
 
 
 def _occupations(file: h5py.File) -> tuple[str | None, tuple[str, ...]]:
-    """Restricted or not, and why the energy may not be the label."""
+    """Restricted or not, and why the energy may not be the label.
+
+    Raises:
+        ParseError: occupations that are no finite numbers.
+    """
     import h5py  # noqa: PLC0415
 
     correlated = [name for name in _CORRELATED if name in file]
@@ -128,6 +132,8 @@ def _occupations(file: h5py.File) -> tuple[str | None, tuple[str, ...]]:
     if not isinstance(found, h5py.Dataset) or found.dtype.kind != "f" or found.size > MOST_JSON // 8:
         return None, ()
     occupied = np.asarray(found)
+    if not np.isfinite(occupied).all():
+        raise ParseError("expected finite occupations in /scf/mo_occ, found others. The checkpoint is damaged.")
     if (np.abs(occupied - np.round(occupied)) > 1e-8).any():
         return None, ("energy not read: occupations are fractional, and the free energy is not stored",)
     if occupied.ndim == 2:

@@ -30,7 +30,7 @@ from mlpdata.schema.method import Method
 from mlpdata.schema.properties import NO, YES
 from mlpdata.units import F64, Quantity
 
-_REST = rb"[^\n]{0,200}"
+_REST = rb"[^\n]{0,200}(?=\n)"  # without its end a number may be cut
 _EVENTS = {
     "version": rb"PySCF version " + _REST,
     "date": rb"Date: " + _REST,
@@ -41,7 +41,7 @@ _EVENTS = {
     "new": rb"New geometry *\n",
     "lattice": rb"lattice vectors  a1 ",
     "dimension": rb"dimension = [0-3](?=\s)",
-    "basis": rb"basis = [^\n]{0,2000}",
+    "basis": rb"basis = [^\n]{0,2000}(?=\n)",
     "ecp": rb"ecp = " + _REST,
     "field": rb"\*{8} <class '[\w.]{1,200}'> \*{8} *\nmethod = \w{1,100}",
     "banner": rb"\*{8} (?:LR )?<class 'pyscf\.[\w.]{1,200}'>" + _REST,
@@ -54,6 +54,7 @@ _EVENTS = {
     "states": rb"CASCI state[ -]",
     "failed": rb"\w{1,20} not converged(?=[ \r]*\n)",
     "gradient": rb"-{5,20} [^\n]{1,80} gradients(?: for state \d{1,4})? -{5,20}",
+    "rule": rb"-{40,60}(?=[ \r]*\n)",
     "dipole": rb"Dipole moment\(X, Y, Z, Debye\): " + _REST,
     "optimisation": rb"Geometry optimization cycle \d{1,9}",
     "dynamics": rb"BOMD Time ",
@@ -103,6 +104,7 @@ class Frame(NamedTuple):
     line: int
     """Of the energy of the mean field."""
     step: int = -1
+    """Which calculation on this build it is, from 0; those that are lost count."""
 
 
 def read(source: Input) -> Iterator[Header | Printed | Ending]:
@@ -142,8 +144,7 @@ class _Run(NamedTuple):
             energy_kind="free" if self.level.smearing else "total",
             forces_are="with_external" if external else "physical",
         )
-        numbered = [frame._replace(step=step) for step, frame in enumerate(self.frames)]
-        for block in by_block((len(frame.geometry.labels), frame) for frame in numbered):
+        for block in by_block((len(frame.geometry.labels), frame) for frame in self.frames):
             yield _printed(block, build, self.lattice)
         reason = build.unfinished if is_last else ""
         yield Ending("truncated" if reason else "complete", reason, tuple(self.left_out), tuple(self.warnings))
@@ -209,8 +210,12 @@ def _note_work(build: Build, name: str, mark: Mark) -> None:
     kind = re.search(rb"'pyscf\.([\w.]+)'", mark.text)
     if name == "field" or (name == "banner" and kind and not _WORKS.isdisjoint(kind[1].decode("latin-1").split("."))):
         build.unfinished = f"the file ends before {kind[1].decode('latin-1') if kind else 'the SCF'} has ended"
-    elif name in ("energy", "correlated", "casscf", "casci", "gradient"):
+    elif name == "gradient":
+        build.unfinished = "the file ends within a table of gradients"
+    elif name == "rule" and build.unfinished.endswith("gradients"):
         build.unfinished = ""
+    elif name in ("energy", "correlated", "casscf", "casci") and build.run_kind not in ("relax", "md"):
+        build.unfinished = ""  # an optimisation and a dynamics go on to the gradient
 
 
 def _runs(source: Input, build: Build) -> list[_Run]:
@@ -219,9 +224,9 @@ def _runs(source: Input, build: Build) -> list[_Run]:
     left_out: list[LeftOut] = []
     warnings = [f"the {name} was not read" for name, known in _electrons(build).items() if not known]
     lattice = blocks.lattice(source.data, build.marks)
-    for cycle in build.cycles:
+    for step, cycle in enumerate(build.cycles):
         try:
-            frames.append(_frame(source, build, cycle, warnings))
+            frames.append(_frame(source, build, cycle, warnings)._replace(step=step))
         except ParseError as error:
             left_out.append(LeftOut(line=error.line or source.line(cycle.start), reason=error.message))
     frames = _without_contradictions(frames, left_out)

@@ -47,9 +47,7 @@ _MODES = {"e": "list", "l": "line", "g": "gamma", "m": "monkhorst-pack", "a": "g
 
 def magic(head: bytes) -> bool:
     """Whether a file is HDF5 with the groups of VASP in its root."""
-    return head.startswith(b"\x89HDF\r\n\x1a\n") and all(
-        name in head[:8192] for name in (b"intermediate", b"original", b"results", b"incar")
-    )
+    return head.startswith(b"\x89HDF\r\n\x1a\n") and b"intermediate" in head and b"incar" in head
 
 
 def read(source: Input) -> Iterator[Header | Printed | Ending]:
@@ -172,7 +170,7 @@ def _block(file: File, run: Run, steps: slice, account: Account) -> Printed | No
     cells = _scale(file) * file.numbers(f"{_STEPS}/lattice_vectors", (n, 3, 3), steps)
     fractional = file.numbers(f"{_STEPS}/position_ions", (n, n_atoms, 3), steps)
     forces = file.numbers(f"{_STEPS}/forces", (n, n_atoms, 3), steps)
-    energies = _energies(file, run, steps)
+    energies = _energies(file, run, steps, account)
     kept = np.ones(n, bool)
     for values in (cells, fractional, forces, energies["energy"] if not run.external_pressure else np.zeros(n)):
         kept &= np.isfinite(values.reshape(n, -1)).all(axis=1)
@@ -209,16 +207,18 @@ def _scale(file: File) -> float:
     return scale
 
 
-def _energies(file: File, run: Run, steps: slice) -> dict[str, F64]:
+def _energies(file: File, run: Run, steps: slice, account: Account) -> dict[str, F64]:
     """Energies by their tags [eV]; none with PSTRESS (V3)."""
     tags = [" ".join(one.decode("latin-1").split()) for one in file.dataset(f"{_STEPS}/energies_tags")[()].tolist()]
     values = file.numbers(f"{_STEPS}/energies", (steps.stop - steps.start, len(tags)), steps)
     found = {_ENERGIES[tag]: values[:, i] for i, tag in reversed(list(enumerate(tags))) if tag in _ENERGIES}
     if "energy" not in found:
         raise ParseError(f"expected the tag free energy TOTEN among the energies, found {tags}.")
-    for name in ("energy_sigma0", "energy_no_entropy"):
-        if name in found:
-            found[name] = np.where(np.isfinite(found[name]), found[name], np.nan)
+    for name in sorted(found.keys() - {"energy"}):
+        damaged = ~np.isfinite(found[name])
+        if damaged.any():
+            account.warnings.append(f"{name} of {int(damaged.sum())} steps is not finite; it was left out.")
+        found[name] = np.where(damaged, np.nan, found[name])
     return {name: np.full(len(values), np.nan) for name in found} if run.external_pressure else found
 
 
@@ -247,7 +247,9 @@ def _optional(
         stress[empty | damaged] = np.nan
         found["stress"] = Quantity(stress, "kbar", sign=-1)
     moments = _moments(file, steps, n_atoms)
-    if moments is not None and np.isfinite(moments).all():
+    if moments is not None and not np.isfinite(moments).all():
+        account.warnings.append("moments are not finite; those of some steps were left out.")
+    elif moments is not None:
         name = "magnetic_moments" if moments.shape[-1] == 1 else "magnetic_moment_vectors"
         rows = moments[kept].reshape(-1, moments.shape[-1])
         found[name] = Quantity(rows[:, 0] if rows.shape[1] == 1 else rows, "muB")

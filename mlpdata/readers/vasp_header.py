@@ -12,6 +12,7 @@ from mlpdata.elements import ATOMIC_NUMBERS, MASSES, SYMBOLS
 from mlpdata.errors import ParseError
 from mlpdata.readers import vasp_method
 from mlpdata.readers.registry import Header
+from mlpdata.readers.text import whole
 from mlpdata.readers.vasp_method import Tags
 from mlpdata.readers.xml import Element, text
 from mlpdata.schema.calculation import ForcesAre, RunKind
@@ -205,9 +206,8 @@ def _one_species(row: dict[str, str]) -> Species:
     """One row of `<array name="atomtypes">`."""
     title = row.get("pseudopotential", "")
     number, repaired = element(row.get("element", ""), title, row.get("mass", ""))
-    count = row.get("atomspertype", "")
     return Species(
-        n_atoms=int(count) if count.isdecimal() else 0,
+        n_atoms=whole(row.get("atomspertype", "")) or 0,
         atomic_number=number,
         potential=vasp_method.pseudopotential(SYMBOLS[number], title, positive(row.get("valence", ""))),
         repaired=repaired,
@@ -258,13 +258,13 @@ def positive(word: str) -> float | None:
 
 def _atomic_numbers(root: Element, species: list[Species]) -> NDArray[np.uint8]:
     """Z of each atom, by its type."""
-    types = [row.get("atomtype", "") for row in _rows(root, "atoms")]
-    if not types or not all(kind.isdecimal() and 0 < int(kind) <= len(species) for kind in types):
+    types = [whole(row.get("atomtype", "")) or 0 for row in _rows(root, "atoms")]
+    if not types or not all(0 < kind <= len(species) for kind in types):
         raise ParseError(f"expected atoms of types 1 to {len(species)}, found others or none. <atominfo> is damaged.")
-    announced = text(root.find("atominfo/atoms"))
-    if announced.isdecimal() and int(announced) != len(types):
+    announced = whole(text(root.find("atominfo/atoms")))
+    if announced is not None and announced != len(types):
         raise ParseError(f"expected {announced} atoms, found {len(types)}. <atominfo> is damaged.")
-    return np.array([species[int(kind) - 1].atomic_number for kind in types], np.uint8)
+    return np.array([species[kind - 1].atomic_number for kind in types], np.uint8)
 
 
 def _charge(incar: Tags, species: list[Species]) -> float:

@@ -32,7 +32,7 @@ from mlpdata.readers.vasp_outcar_steps import Account, Step
 from mlpdata.schema.calculation import LeftOut
 from mlpdata.units import F64, Quantity
 
-LARGEST_HEADER = 64 << 20
+LARGEST_HEADER = 16 << 20
 _START = re.compile(rb"\s{0,20}vasp\.\d\.\d[^\n]{0,200}\n(?:[^\n]{0,200}\n){0,6}? executed on ")
 _END = b"\n General timing and accounting informations for this job:"
 _REFUSED = re.compile(rb"(?:VERY BAD NEWS|I REFUSE TO CONTINUE|ZBRENT: fatal error|LAPACK: Routine)[^\n|]{0,120}")
@@ -78,6 +78,7 @@ def _header(source: Input) -> tuple[bytes, int]:
     """Everything before the first ionic step, or the first table of a machine-learned force field, and its length."""
     text = source.data[: ionic.WINDOW]
     while True:
+        ionic.refuse_long_line(text[-ionic.WINDOW :])
         places = (text.find(ionic.FIRST_ITERATION), text.find(blocks.FORCES + blocks.LEARNED))
         end = min((text.rfind(b"\n", 0, place) + 1 for place in places if place >= 0), default=-1)
         if end >= 0 or len(text) in {len(source.data), LARGEST_HEADER}:

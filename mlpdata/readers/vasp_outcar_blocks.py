@@ -33,7 +33,8 @@ MOMENTS = b"\n magnetization (x)"
 FERMI = b"\n E-fermi :"
 LATTICE_KINETIC = b"\n  kin. lattice  EKIN_LAT="
 BORN = b"\n BORN EFFECTIVE CHARGES ("
-_ABORTING, _ITERATION = b" aborting loop", b" Iteration "
+ITERATION = b" Iteration "
+_ABORTING = b" aborting loop"
 _FREE = re.compile(rb"\n  free  energy   TOTEN  =([ \d.*A-Za-z+-]{1,40}?) eV")
 _OTHERS = re.compile(
     rb"\n  energy  without entropy=([^\n]{1,40}?)(?: eV[^\n]{1,60}?)?  energy\(sigma->0\) =([^\n]{1,40}?)(?: eV[^\n]{1,60})? *\n"
@@ -41,7 +42,7 @@ _OTHERS = re.compile(
 _CELL = re.compile(rb"\n {4,8}direct lattice vectors[^\n]{0,60}\n([^\n]{1,200}\n[^\n]{1,200}\n[^\n]{1,200})\n")
 _STRESS = re.compile(rb"\n  in kB([^\n]{1,200})\n")
 _COUNTER = re.compile(rb" Iteration {1,12}[\d*]{1,9}\( {0,8}(\d{1,6})\)")
-_CHANGE = re.compile(rb"total energy-change \(2\. order\) :([^\n(]{1,40})\(")
+_CHANGE = b"\n total energy-change ("
 _MOMENT = re.compile(rb"\n number of electron[^\n]{1,40}magnetization([^\n]{0,80})\n")
 _FERMI = re.compile(rb"\n E-fermi :([^\n]{1,40}?) {1,8}XC\(G=0\)")
 _TEMPERATURE = re.compile(rb"\n  kin\. lattice  EKIN_LAT=([^\n]{1,40}?)\(temperature([^\n]{1,40}?) K\)")
@@ -201,34 +202,36 @@ def _six(row: bytes) -> list[bytes]:
     return places + by_column(row[_FIRST_FORCE:ROW], _FORCE_WIDTH)
 
 
-def scf_converged(text: bytes, begin: int, end: int, run: Run) -> int:
-    """Whether the electronic loop of a step converged (pitfalls V7, V8).
+def scf_converged(text: bytes, last: int, end: int, run: Run) -> int:
+    """Whether the electronic loop whose last iteration is at `last` converged (pitfalls V7, V8).
 
     VASP 6 says so. Before it, EDIFF is said to be reached even where NELM was: then the iterations decide.
     """
-    if not run.is_self_consistent or text.find(b" hard stop encountered!", begin, end) >= 0:
+    if not run.is_self_consistent or text.find(b" hard stop encountered!", last, end) >= 0:
         return NO
-    stop = text.find(_ABORTING, begin, end)
+    stop = text.find(_ABORTING, last, end)
     if stop < 0:
         return UNKNOWN
     if text.find(b"EDIFF was not reached", stop, stop + 80) >= 0:
         return NO
-    return YES if (run.header.method.code_version or "") >= "6" else _by_iterations(text, begin, stop, run)
+    return YES if (run.header.method.code_version or "") >= "6" else _by_iterations(text, last, stop, run)
 
 
-def _by_iterations(text: bytes, begin: int, stop: int, run: Run) -> int:
+def _by_iterations(text: bytes, last: int, stop: int, run: Run) -> int:
     """Fewer iterations than NELM: yes. As many, and the last one changed the energy by EDIFF or more: no.
 
-    Iterations of linear response come after the loop was aborted and do not count (pitfall V4).
+    Iterations of linear response come after the labels and do not count (pitfall V4).
     """
-    last = text.rfind(_ITERATION, begin, stop)
-    counter = _COUNTER.match(text, last) if last >= 0 else None
-    if counter is None or run.max_electronic_steps is None or int(counter[1]) > run.max_electronic_steps:
+    if run.max_electronic_steps is None:
         return UNKNOWN
-    if int(counter[1]) < run.max_electronic_steps:
-        return YES
-    change = _CHANGE.search(text, last, stop)
-    return NO if change is not None and abs(number(change[1])) >= run.energy_tolerance else UNKNOWN
+    n_iterations = int(_matched(_COUNTER, text, last)[1])
+    if n_iterations != run.max_electronic_steps:
+        return YES if n_iterations < run.max_electronic_steps else UNKNOWN
+    change = text.find(_CHANGE, last, stop)
+    if change < 0:
+        return UNKNOWN
+    printed = text[change + len(_CHANGE) : change + 60].split(b":")[-1].split(b"(")[0]
+    return NO if abs(number(printed)) >= run.energy_tolerance else UNKNOWN
 
 
 def total_magnetization(text: bytes, begin: int) -> float:
@@ -237,8 +240,7 @@ def total_magnetization(text: bytes, begin: int) -> float:
     Raises:
         ParseError: a field that is no number.
     """
-    found = _MOMENT.match(text, begin)
-    fields = found[1].split() if found else []
+    fields = _matched(_MOMENT, text, begin)[1].split()
     return number(fields[0]) if len(fields) == 1 else float("nan")
 
 
@@ -292,8 +294,20 @@ def fermi_energy(text: bytes, begin: int) -> float:
     Raises:
         ParseError: no number.
     """
-    found = _FERMI.match(text, begin)
-    return number(found[1]) if found else float("nan")
+    return number(_matched(_FERMI, text, begin)[1])
+
+
+def _matched(pattern: re.Pattern[bytes], text: bytes, begin: int) -> re.Match[bytes]:
+    """What `pattern` finds at `begin`.
+
+    Raises:
+        ParseError: something else is there.
+    """
+    found = pattern.match(text, begin)
+    if found is None:
+        line = text[begin : begin + 100].lstrip(b"\n").split(b"\n")[0]
+        raise ParseError(f"expected a line as VASP prints it, found {line.decode('latin-1')!r}.")
+    return found
 
 
 def temperature(text: bytes, begin: int) -> float:
@@ -302,5 +316,5 @@ def temperature(text: bytes, begin: int) -> float:
     Raises:
         ParseError: no number.
     """
-    found = _TEMPERATURE.match(text, begin)
-    return number(found[2]) if found and number(found[1]) == 0.0 else float("nan")
+    found = _matched(_TEMPERATURE, text, begin)
+    return number(found[2]) if number(found[1]) == 0.0 else float("nan")

@@ -29,6 +29,7 @@ _VECTOR = re.compile(rb"\b(LDAU[LUJ]|EFIELD_PEAD) {0,20}=([ \d.+-]{1,400})")
 _COMMENTS = re.compile(rb"(?m)^ {0,4}(?:SYSTEM|POSCAR|KPOINTS|k-points in)\b.*$")
 """Lines that repeat free text of the user, in which tags may seem to be set."""
 _POTENTIAL = re.compile(rb"\n POTCAR:")
+MOST_POTENTIALS = 1000
 _FIELDS = {
     "title": re.compile(rb"\n {1,8}TITEL {0,4}=([^\n]{1,200})"),
     "element": re.compile(rb"\n {1,8}VRHFIN {0,4}= {0,4}([A-Za-z]{1,2})\b"),
@@ -38,8 +39,8 @@ _FIELDS = {
     "digest": re.compile(rb"\n {1,8}SHA256 {0,4}= {0,20}([0-9a-f]{64})"),
 }
 _NAMED = re.compile(rb"\n POTCAR: {1,8}([^\n]{1,80})")
-_MASSES = re.compile(rb"Mass of Ions in am\n {1,8}POMASS =([ \d.]{1,4000})")
-_VALENCES = re.compile(rb"Ionic Valenz\n {1,8}ZVAL {1,8}=([ \d.]{1,4000})")
+_MASSES = re.compile(rb"Mass of Ions in am\n {1,8}POMASS =([ \d.]{1,4000})\n")
+_VALENCES = re.compile(rb"Ionic Valenz\n {1,8}ZVAL {1,8}=([ \d.]{1,4000})\n")
 _COUNTS = re.compile(rb"\n {1,8}ions per type = {0,40}([^\n]{1,4000}(?:\n {20,40}[\d ]{1,4000})*)")
 _N_IONS = re.compile(rb"number of ions {1,20}NIONS = {0,20}(\d{1,9})\b")
 _MESH = re.compile(rb"generate k-points for:([ \d]{1,40})\n")
@@ -176,14 +177,14 @@ def _species(text: bytes, potcar: bytes) -> list[Species]:
 
 def _described(text: bytes) -> list[dict[str, str]]:
     """The potentials whose headers VASP repeats."""
-    blocks = (b"\n" + block for block in _POTENTIAL.split(text))
+    blocks = (b"\n" + block for block in _POTENTIAL.split(text, MOST_POTENTIALS))
     rows = [{name: _field(pattern, block) for name, pattern in _FIELDS.items()} for block in blocks]
     return [row for row in rows if row["title"]]
 
 
 def _named(text: bytes) -> list[dict[str, str]]:
     """The potentials of a run that prints little (NWRITE = 0): each is named twice, masses and valences follow."""
-    titles = [" ".join(line.decode("latin-1").split()) for line in _NAMED.findall(text)]
+    titles = [" ".join(line.decode("latin-1").split()) for line in _NAMED.findall(text[: 1 << 20])[:MOST_POTENTIALS]]
     half = len(titles) // 2
     if titles[:half] != titles[half:]:
         raise ParseError("expected each potential named twice, found others. The header is damaged.")

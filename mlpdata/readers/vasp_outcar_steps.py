@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypedDict, TypeVar
 
-from mlpdata.errors import ParseError
+from mlpdata.errors import LimitExceeded, ParseError
 from mlpdata.readers import vasp_outcar_blocks as blocks
 from mlpdata.readers.archive import Input
 from mlpdata.readers.vasp_header import Run
@@ -25,6 +25,10 @@ WINDOW = 4 << 20
 """Bytes of text looked at once; fits the cache, and no block reaches the bound on its atoms."""
 LARGEST_STEP = 64 << 20
 """Bytes of one step that are looked at; what a machine-learned force field prints after it is longer at times."""
+SHORT = 120
+"""Bytes within which a line begins."""
+MOST_LOST = 100_000
+"""Frames that are told one by one; a file that loses more is not one of VASP."""
 NAN = float("nan")
 T = TypeVar("T")
 
@@ -80,7 +84,13 @@ class Account:
     """Number of tables of a machine-learned force field, and the line of the first (pitfall V11)."""
 
     def lose(self, line: int, reason: str, frames: int = 1) -> None:
-        """A frame was lost."""
+        """A frame was lost.
+
+        Raises:
+            LimitExceeded: one of so many that the file is not what it seems.
+        """
+        if len(self.left_out) >= MOST_LOST:
+            raise LimitExceeded(f"expected steps that can be read, found more than {MOST_LOST} that cannot.", line=line)
         self.left_out.append(LeftOut(line=line, reason=reason, frames=frames))
 
     @staticmethod
@@ -94,6 +104,7 @@ def segments(source: Input, begin: int) -> Iterator[tuple[bytes, list[Segment]]]
     data, size = source.data, WINDOW
     while begin < len(data):
         window = data[begin : begin + size]
+        refuse_long_line(window)
         edges = list(_first_iterations(window))
         opens = edges[:1] == [0]
         edges = edges if opens else [0, *edges]
@@ -109,11 +120,27 @@ def segments(source: Input, begin: int) -> Iterator[tuple[bytes, list[Segment]]]
 
 
 def _first_iterations(window: bytes) -> Iterator[int]:
-    """Where the lines of first iterations begin."""
-    place = window.find(FIRST_ITERATION)
+    """Where the lines of first iterations begin; those of linear response, with the same ionic step, are left out."""
+    place, before = window.find(FIRST_ITERATION), b""
     while place >= 0:
-        yield window.rfind(b"\n", 0, place) + 1
+        nearby = max(0, place - SHORT)
+        line = window.rfind(b"\n", nearby, place) + 1
+        if line or not nearby:
+            number = window[line:place].split()[-1:]
+            if number != [before] or not before.isdigit():
+                yield line
+            before = number[0] if number else b""
         place = window.find(FIRST_ITERATION, place + len(FIRST_ITERATION))
+
+
+def refuse_long_line(text: bytes) -> None:
+    """VASP's lines are short, so that text without an end of line is not its own.
+
+    Raises:
+        LimitExceeded: as much as a window without one.
+    """
+    if len(text) >= WINDOW and b"\n" not in text:
+        raise LimitExceeded(f"expected lines as VASP prints them, found one of {WINDOW} bytes or more.")
 
 
 def steps(source: Input, window: bytes, found: Sequence[Segment], run: Run, cell: F64, account: Account) -> list[Step]:
@@ -183,14 +210,17 @@ def _step(reader: _Reader, cell: F64) -> Step | None:
     """
     text, (begin, end, _, opens), account = reader.window, reader.segment, reader.account
     forces = _force_tables(reader)
-    if not opens:
-        return None
     energies = text.find(blocks.ENERGIES, begin, end)
+    if not opens:
+        if energies >= 0:
+            account.n_steps += 1
+            raise ParseError("expected the first iteration of the step, found none that can be read.")
+        return None
     if energies < 0:
         _check_without_energies(reader)
         return None
     ionic = account.n_steps
-    n_energies = text.count(blocks.ENERGIES, begin, end)
+    n_energies = text.count(blocks.ENERGIES, energies, end)
     account.n_steps += n_energies
     if n_energies > 1 or len(forces) > 1:
         account.lose(
@@ -231,6 +261,9 @@ def _check_without_energies(reader: _Reader) -> None:
         ParseError: it was cut.
     """
     if reader.run.is_response and reader.account.n_steps:
+        born = reader.window.find(blocks.BORN, *reader.segment[:2])
+        if born >= 0:
+            reader.account.warnings.append(f"line {reader.line(born + 1)}: Born charges of a step that is not known.")
         return
     if reader.window.find(b"\n General timing and accounting", *reader.segment[:2]) >= 0 and not reader.account.n_steps:
         reason = "expected energies and forces, found none. Runs such as GW, BSE and optics have no labels (V6)."
@@ -243,6 +276,7 @@ def _labels(reader: _Reader, heading: int, energies: int, ended: int, ionic: int
     """The labels of a step whose tables stand at `heading` (-1: none) and `energies`, and which ends at `ended`."""
     text, (begin, end, _, _), run = reader.window, reader.segment, reader.run
     labels_end = max(heading, energies)
+    last = max(begin, text.rfind(blocks.ITERATION, begin, labels_end))
     n_atoms = len(run.atomic_numbers)
     energy = reader.at(energies + 1, lambda: blocks.free_energy(text, energies))
     sigma0, no_entropy = reader.optional(energies, (NAN, NAN), blocks.other_energies)
@@ -254,12 +288,12 @@ def _labels(reader: _Reader, heading: int, energies: int, ended: int, ionic: int
         energy=energy,
         energy_sigma0=sigma0,
         energy_no_entropy=no_entropy,
-        cell=_cell(reader, labels_end, ionic, cell),
-        stress=reader.optional(text.find(blocks.STRESS, begin, labels_end), [], blocks.stress),
+        cell=_cell(reader, last, labels_end, ionic, cell),
+        stress=reader.optional(text.find(blocks.STRESS, last, labels_end), [], blocks.stress),
         scf_converged=reader.optional(
-            begin, UNKNOWN, lambda text, begin: blocks.scf_converged(text, begin, labels_end, run)
+            last, UNKNOWN, lambda text, last: blocks.scf_converged(text, last, labels_end, run)
         ),
-        fermi_energy=reader.optional(text.find(blocks.FERMI, begin, labels_end), NAN, blocks.fermi_energy),
+        fermi_energy=reader.optional(text.find(blocks.FERMI, last, labels_end), NAN, blocks.fermi_energy),
         temperature=reader.optional(
             _place(text, blocks.LATTICE_KINETIC, energies, ended, run.header.run_kind == "md"), NAN, blocks.temperature
         ),
@@ -268,7 +302,7 @@ def _labels(reader: _Reader, heading: int, energies: int, ended: int, ionic: int
             None,
             lambda text, place: blocks.born_charges(text, place, end, n_atoms),
         ),
-        **_spin(reader, labels_end, end if run.header.run_kind == "single_point" else ended),
+        **_spin(reader, last, labels_end, end if run.header.run_kind == "single_point" else ended),
     )
 
 
@@ -277,14 +311,14 @@ def _place(text: bytes, mark: bytes, begin: int, end: int, asked: bool) -> int:
     return text.find(mark, begin, end) if asked else -1
 
 
-def _cell(reader: _Reader, labels_end: int, ionic: int, first: F64) -> F64:
-    """The cell that a step prints, else the first one where it does not move.
+def _cell(reader: _Reader, last: int, labels_end: int, ionic: int, first: F64) -> F64:
+    """The cell that a step prints after its `last` iteration, else the first one where it does not move.
 
     Raises:
         ParseError: a cell that cannot be read, or none where it moves.
     """
-    text, begin = reader.window, reader.segment.begin
-    basis = text.find(blocks.BASIS, begin, labels_end)
+    text = reader.window
+    basis = text.find(blocks.BASIS, last, labels_end)
     if basis >= 0:
         return reader.at(basis + 1, lambda: blocks.cell(text, basis, basis + 1000))
     if ionic > 0 and reader.run.header.basis_fixed_at is not None:
@@ -297,15 +331,15 @@ class _Spin(TypedDict):
     moments: F64 | None
 
 
-def _spin(reader: _Reader, labels_end: int, end: int) -> _Spin:
-    """Moments of a step: the total of the last iteration, and those of the atoms, which follow it where LORBIT asks."""
-    text, begin, run = reader.window, reader.segment.begin, reader.run
+def _spin(reader: _Reader, last: int, labels_end: int, end: int) -> _Spin:
+    """Moments of a step: the total of its `last` iteration, and those of the atoms, which follow where LORBIT asks."""
+    text, run = reader.window, reader.run
     if run.header.method.spin == "restricted":
         return {"total_magnetization": NAN, "moments": None}
     n_atoms = len(run.atomic_numbers)
-    last = text.rfind(blocks.ELECTRONS, begin, labels_end)
-    first_table = text.find(blocks.MOMENTS, max(last, begin), end)
+    electrons = text.find(blocks.ELECTRONS, last, labels_end)
+    first_table = text.find(blocks.MOMENTS, last, end)
     return {
-        "total_magnetization": reader.optional(last, NAN, blocks.total_magnetization),
+        "total_magnetization": reader.optional(electrons, NAN, blocks.total_magnetization),
         "moments": reader.optional(first_table, None, lambda text, place: blocks.moments(text, place, end, n_atoms)),
     }

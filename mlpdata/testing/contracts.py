@@ -136,15 +136,21 @@ class ReaderContract:
     @classmethod
     def findings_of_cuts(cls, specimen: Specimen, limit: int | None) -> Iterator[Finding]:
         """What goes wrong with files that are cut."""
+        whole_at: dict[int, list[int]] = {}
         for path, content in specimen.files.items():
             edits = damage.sampled(damage.cuts(content), limit)
             edits += damage.sampled(damage.cuts_inside_lines(content), limit or 1000)
             for edit in edits:
                 copy = specimen.read(path, edit.of(content))
                 where = f"{path.name}, {edit.at(content)}"
-                yield from _findings(_begun(specimen.whole, copy), copy, where)
-                if path == specimen.path and cls.has_end:
+                unremarkable = copy.is_complete and not copy.reports - specimen.whole.reports
+                open_end = not cls.has_end and path == specimen.path and unremarkable
+                yield from _findings(_begun(specimen.whole, copy), copy, where, open_end=open_end)
+                if open_end:
+                    whole_at.setdefault(len(copy.rows), []).append(edit.start)
+                elif path == specimen.path and cls.has_end:
                     yield from cls._findings_of_status(specimen, copy, content, edit, where)
+        yield from _findings_between(specimen, whole_at)
 
     @classmethod
     def _findings_of_status(
@@ -217,11 +223,20 @@ def _begun(whole: Reading, copy: Reading) -> Reading:
     return whole if copy.error else Reading(whole.runs[: max(1, len(copy.runs))])
 
 
-def _findings(whole: Reading, copy: Reading, where: str) -> Iterator[Finding]:
+def _findings_between(specimen: Specimen, whole_at: dict[int, list[int]]) -> Iterator[Finding]:
+    """Without an end mark a file that ends between two frames is whole: only blanks are lost from one such place on."""
+    content = specimen.files[specimen.path]
+    for n_frames, places in whole_at.items():
+        if content[min(places) : max(places)].strip() and n_frames < len(specimen.whole.rows):
+            where = f"{specimen.path.name}, cut at bytes {min(places)} to {max(places)}"
+            yield Finding("silent", where, f"complete with {n_frames} frames and a part of the next")
+
+
+def _findings(whole: Reading, copy: Reading, where: str, *, open_end: bool = False) -> Iterator[Finding]:
     """Wrong numbers, silent losses and foreign exceptions of one damaged copy."""
     if copy.is_foreign:
         yield Finding("foreign", where, repr(copy.error))
-    found = difference(whole, copy)
+    found = difference(whole, copy, open_end=open_end)
     for kind, said in (("wrong", found.wrong), ("silent", found.silent)):
         if said:
             yield Finding(kind, where, "; ".join(said[:5]))

@@ -64,6 +64,12 @@ class Reading:
         return said if self.error is None else {*said, str(self.error)}
 
     @property
+    def is_complete(self) -> bool:
+        """Whether every run says that it is."""
+        endings = [run.ending for run in self.runs]
+        return self.error is None and all(ending is not None and ending.status == "complete" for ending in endings)
+
+    @property
     def is_foreign(self) -> bool:
         """Whether it ended with an exception that is none of ours."""
         return self.error is not None and not isinstance(self.error, MlpdataError)
@@ -91,8 +97,8 @@ class Specimen:
         return self._contents
 
     def source(self, path: Path, content: bytes) -> Input:
-        """A file as readers are given it, without a disk."""
-        return Input(path, content, "0" * 64, len(content), declared=self.declared)
+        """A file as readers are given it, without a disk: as if expanded, so that only `data` has what it holds."""
+        return Input(path, content, "0" * 64, len(content), "gz", declared=self.declared)
 
     def read(self, path: Path | None = None, content: bytes | None = b"") -> Reading:
         """Read the file where `path`, it or one of its companions, holds `content`; None: the companion is missing."""
@@ -169,8 +175,14 @@ class Difference:
         return [] if self.reported else self.lost
 
 
-def difference(whole: Reading, copy: Reading) -> Difference:
-    """Compare frames in their order: each of the copy must be one of the whole file, in all that it still has."""
+def difference(whole: Reading, copy: Reading, *, open_end: bool = False) -> Difference:
+    """Compare frames in their order: each of the copy must be one of the whole file, in all that it still has.
+
+    Args:
+        whole: of the file as it was.
+        copy: of the damaged copy.
+        open_end: whether last frames may be missing without a word.
+    """
     found = Difference(reported=bool(copy.reports - whole.reports))
     expected = whole.rows
     place = 0
@@ -182,7 +194,7 @@ def difference(whole: Reading, copy: Reading) -> Difference:
         found.lost += [f"frame {skipped}" for skipped in range(place, match)]
         found.lost += [f"{name} of frame {match}" for name in _lacking(row, expected[match])]
         place = match + 1
-    if not found.wrong:
+    if not found.wrong and not open_end:
         found.lost += [f"frame {skipped}" for skipped in range(place, len(expected))]
     found.wrong += _meanings_changed(whole, copy) if not found.reported else []
     return found

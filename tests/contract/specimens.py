@@ -11,8 +11,8 @@ from mlpdata.schema.sidecar import SIDECAR, Declared
 from mlpdata.testing import ReaderContract
 
 DATA = Path(__file__).parents[1] / "data"
-REAL = {"silicon"}
-"""Folders of real outputs, which are larger than fixtures should be."""
+REAL = {"silicon", "fuzz"}
+"""Folders of real outputs, which are larger than fixtures should be, and of damaged ones that fuzzing found."""
 
 END_MARKS = {
     "vasp/xml": b"</modeling>",
@@ -21,9 +21,11 @@ END_MARKS = {
     "orca/out": b"ORCA TERMINATED NORMALLY",
 }
 """What the program prints at its end."""
-WITHOUT_END: set[str] = set()
+WITHOUT_END: set[str] = {"extxyz/frames", "pyscf/out"}
 """Formats in which a file that ends between two frames is whole."""
-DECLARED: dict[str, Declared] = {}
+DECLARED: dict[str, Declared] = {
+    "extxyz/frames": Declared(units={"energy": "eV", "length": "angstrom", "stress": "eV/angstrom^3"}),
+}
 """What has to be said of formats that state no units."""
 
 

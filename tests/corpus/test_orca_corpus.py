@@ -14,9 +14,10 @@ import pytest
 
 from mlpdata.errors import MlpdataError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import orca
+from mlpdata.readers import orca, orca_hess, orca_property
 from mlpdata.readers.archive import open_input
-from mlpdata.readers.registry import Ending, Header, Opened
+from mlpdata.readers.registry import Ending, Header, Opened, Reader
+from mlpdata.units import VELOCITY
 
 ROOT = Path(__file__).parents[2]
 CORPUS = (ROOT / os.environ.get("MLPDATA_CORPUS", "../shared/corpus")).resolve()
@@ -28,15 +29,17 @@ pytestmark = [
 ]
 
 
-def paths() -> list[str]:
-    expected = json.loads((CORPUS / "EXPECTED.json").read_text()) if CORPUS.is_dir() else {}
-    return sorted(path for path, wanted in expected.items() if wanted.get("format") == "orca-out")
+EXPECTED = json.loads((CORPUS / "EXPECTED.json").read_text()) if CORPUS.is_dir() else {}
 
 
-def items(path: str) -> list[Header | Frames | Ending]:
+def paths(form: str = "orca-out") -> list[str]:
+    return sorted(path for path, wanted in EXPECTED.items() if wanted.get("format") == form)
+
+
+def items(path: str, reader: Reader = orca.READER) -> list[Header | Frames | Ending]:
     with open_input(CORPUS / path) as source:
-        assert orca.READER.magic(source.head)
-        return list(Opened(source, orca.READER).items())
+        assert reader.magic(source.head)
+        return list(Opened(source, reader).items())
 
 
 def frames(path: str) -> Frames:
@@ -84,6 +87,49 @@ def test_every_file_reads_as_independent_readers_read_it(tmp_path: Path) -> None
 
     assert score.returncode == 0, score.stdout
     assert " 0 bad" in score.stdout, score.stdout
+
+
+@pytest.mark.parametrize("path", paths("orca-property-json"))
+def test_a_property_file_has_the_numbers_that_a_plain_reading_finds(path: str) -> None:
+    """The last geometry of an optimisation has no gradient; energies are final ones, of a root too (O3)."""
+    header, every, ending = items(path, orca_property.READER)
+    wanted = EXPECTED[path]
+
+    assert isinstance(header, Header)
+    assert isinstance(every, Frames)
+    assert isinstance(ending, Ending)
+    assert (ending.status, header.method.code_version) == ("complete", wanted["version"])
+    assert len(every) == wanted["n_geometries"]
+    assert {*every.get("charge")} == {wanted["charge"]}
+    assert {*every.get("multiplicity").tolist()} == {wanted["mult"]}
+    for index, end in ((0, wanted["first"]), (len(every) - 1, wanted["last"])):
+        one = every.select([index])
+        assert one.energy[0] == pytest.approx(end["energy_FinalEnergy_eV"], abs=1e-8, rel=1e-9)
+        assert one.positions == pytest.approx(np.array(end["positions_A"]), abs=1e-7)
+        if end.get("maxF") is None:
+            assert np.isnan(one.forces).all()
+        else:
+            assert np.linalg.norm(one.forces, axis=1).max() == pytest.approx(end["maxF"], rel=1e-7)
+            assert one.forces.sum(axis=0) == pytest.approx(np.array(end["sumF"]), abs=1e-4)
+    is_excited = any(
+        abs(float(every.energy[0]) - ground[1] * 27.211386) > 0.1 for ground in wanted["first"]["Energy_blocks"][:1]
+    )
+    assert header.method.excited is is_excited
+
+
+def test_second_derivatives_are_those_of_the_file_and_give_its_frequency() -> None:
+    """H2: the one vibration is at 4259.40 1/cm by the file, from the same matrix and masses."""
+    path = next(path for path in paths("orca-hess") if "H2_hess" in path)
+    _, every, ending = items(path, orca_hess.READER)
+
+    assert isinstance(every, Frames)
+    assert isinstance(ending, Ending)
+    assert (ending.status, "energy" in every) == ("complete", False)
+    matrix = every.get("hessian").reshape(2, 2, 3, 3).transpose(0, 2, 1, 3).reshape(6, 6)
+    roots = np.sqrt(np.repeat(every.get("masses"), 3))
+    largest = np.linalg.eigvalsh((matrix + matrix.T) / 2 / np.outer(roots, roots))[-1]
+    per_centimetre = np.sqrt(largest) * VELOCITY * 1e15 / (2 * np.pi * 2.99792458e10)
+    assert per_centimetre == pytest.approx(4259.404454, rel=5e-5)  # constants of the program
 
 
 def work(path: str) -> tuple[np.ndarray, np.ndarray]:

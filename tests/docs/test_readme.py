@@ -55,6 +55,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(RAW / kind / "mlpdata.yaml", folder / "runs" / kind)
     vasprun = Path(ase.test.__file__).parent / "testdata" / "vasp" / "vasprun_dfpt.xml"
     shutil.copy(vasprun, folder / "vasprun.xml")
+    shutil.copy(ROOT / "tests" / "data" / "extxyz" / "crystal.extxyz", folder / "train.extxyz")
     (folder / "params.yaml").write_text(yaml.safe_dump(SMALL))
     return folder
 

@@ -159,6 +159,17 @@ def test_the_minimum_distance_is_that_of_the_closest_pair_or_absent() -> None:
     assert np.isnan(closest_pairs(frames_of(silicon), cutoff=2.0).distance).all()
 
 
+def test_the_closest_pair_for_its_radii_need_not_be_the_closest() -> None:
+    # radii 0.31, 0.66, 2.44 angstrom: O-H at 0.97 is 1 of its radii, Cs-O at 2.48 is 0.8
+    atoms = ase.Atoms("CsOH", [[0, 0, 0], [2.48, 0, 0], [2.48, 0.97, 0]])
+
+    block = frames_of(atoms, ase.Atoms("He"))
+
+    np.testing.assert_allclose(block.closest.distance, [0.97, np.nan])
+    np.testing.assert_allclose(block.closest.ratio, [0.8, np.nan])
+    assert block.closest is block.closest  # searched once
+
+
 @pytest.mark.parametrize(
     ("cell", "found"),
     [

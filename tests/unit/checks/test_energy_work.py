@@ -13,7 +13,7 @@ from ase import units
 from ase.build import bulk, make_supercell
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpdata.checks import energy_work
@@ -116,6 +116,7 @@ def test_labels_that_do_not_belong_together_are_caught(
     assert judged(wrong(run())).n_caught >= N_STEPS / 3
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**32 - 1), n_atoms=st.integers(1, 6))
 def test_on_a_harmonic_surface_the_trapezoid_is_exact(seed: int, n_atoms: int) -> None:
     frames = harmonic(seed, n_atoms)
@@ -126,6 +127,7 @@ def test_on_a_harmonic_surface_the_trapezoid_is_exact(seed: int, n_atoms: int) -
     assert judged(frames).n_caught == 0
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**32 - 1), n_atoms=st.integers(1, 6))
 def test_a_gradient_is_caught_wherever_twice_the_work_exceeds_the_tolerance(seed: int, n_atoms: int) -> None:
     frames = harmonic(seed, n_atoms)

@@ -12,7 +12,7 @@ import numpy as np
 from mlpdata.frames import Frames, concatenate
 from mlpdata.readers import orca
 from mlpdata.readers.archive import open_input
-from mlpdata.readers.registry import Ending, Header, Opened
+from mlpdata.readers.registry import Ending, Header, Opened, Reader
 from mlpdata.units import BOHR, HARTREE
 
 BANNER = """
@@ -112,6 +112,31 @@ def gradient(rows: Sequence[Sequence[float]], symbols: str = "OHH", kind: str = 
     )
 
 
+def charges(scheme: str, values: Sequence[float], symbols: str = "OHH") -> str:
+    """A table of atomic charges; Hirshfeld's has spins beside them."""
+    rows = zip(symbols, values, strict=True)
+    if scheme == "HIRSHFELD":
+        table = "".join(f"{i:4d} {symbol} {value:11.6f}    0.000000\n" for i, (symbol, value) in enumerate(rows))
+        density = (
+            "Total integrated alpha density =      4.998117054\nTotal integrated beta density  =      4.998117054\n"
+        )
+        titles = f"\n{density}\n  ATOM     CHARGE      SPIN    \n"
+        return f"\n------------------\nHIRSHFELD ANALYSIS\n------------------\n{titles}{table}\n  TOTAL   0.000000    0.000000\n"
+    table = "".join(f"{i:4d} {symbol} :{value:12.6f}\n" for i, (symbol, value) in enumerate(rows))
+    end = "Sum of atomic charges:    0.0000000\n" if scheme == "MULLIKEN" else ""
+    return f"\n-----------------------\n{scheme} ATOMIC CHARGES\n-----------------------\n{table}{end}\n"
+
+
+def dipole(x: float, y: float, z: float) -> str:
+    return (
+        "\n-------------\nDIPOLE MOMENT\n-------------\n"
+        "                                X             Y             Z\n"
+        f"Total Dipole Moment    :  {x:13.5f} {y:13.5f} {z:13.5f}\n"
+        "                        -----------------------------------------\n"
+        "Magnitude (a.u.)       :      0.75007\n"
+    )
+
+
 def cycle(number: int) -> str:
     return f"\n         *                GEOMETRY OPTIMIZATION CYCLE {number:3d}            *\n"
 
@@ -138,6 +163,20 @@ def optimisation() -> str:
     return text + coordinates(STEPS[1][0]) + CONVERGED + TOTAL + final(-76.2601) + END
 
 
+CHARGES = {"MULLIKEN": (-0.61, 0.31, 0.3), "LOEWDIN": (-0.41, 0.21, 0.2), "HIRSHFELD": (-0.31, 0.16, 0.15)}
+DIPOLE = (0.0, 0.01, -0.75)
+
+
+def dynamics() -> str:
+    """Two steps of a molecular dynamics run with charges, the dipole after the last."""
+    text = opening("PBE0 def2-SVP MD", "Molecular Dynamics Simulation")
+    for number, (atoms, energy, rows) in enumerate(STEPS):
+        tables = "".join(charges(scheme, values) for scheme, values in CHARGES.items())
+        text += coordinates(atoms) + ("" if number else settings()) + CONVERGED + TOTAL + tables
+        text += final(energy) + "\nGradient of the Kohn-Sham DFT energy:\n" + gradient(rows)
+    return text + dipole(*DIPOLE) + END
+
+
 class Run(NamedTuple):
     header: Header
     frames: Frames | None
@@ -162,13 +201,13 @@ class Reading(NamedTuple):
         return self.runs[0].ending
 
 
-def read(text: str | bytes) -> Reading:
+def read(text: str | bytes, reader: Reader = orca.READER) -> Reading:
     """Read a text as a file: its runs."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.out"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         with open_input(path) as source:
-            items = list(Opened(source, orca.READER).items())
+            items = list(Opened(source, reader).items())
     runs: list[Run] = []
     blocks: list[Frames] = []
     for item in items:

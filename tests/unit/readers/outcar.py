@@ -52,7 +52,7 @@ def header(
     basis = "\n".join(f"   {a:13.9f}{b:13.9f}{c:13.9f}     0.250000000  0.000000000  0.000000000" for a, b, c in CELL)
     places = "\n".join(f"  {x:11.8f} {y:11.8f} {z:11.8f}" for x, y, z in POSITIONS)
     return f""" vasp.{version} 20Jan22 (build Jan 02 2024 03:04:05) complex
-  
+
  executed on             LinuxIFC date 2024.01.02  03:04:05
  running on    4 total cores
 
@@ -90,7 +90,7 @@ Automatic generation of k-mesh.
 
  position of ions in cartesian coordinates  (Angst):
 {places}
- 
+
 
 {RULE}
 
@@ -124,7 +124,9 @@ def iteration(step: int, number: int, change: float, free: float = FREE, moment:
 
 
 REACHED = "------------------------ aborting loop because EDIFF is reached ----------------------------------------\n"
-NOT_REACHED = "------------------------ aborting loop EDIFF was not reached (unconverged)  ----------------------------\n"
+NOT_REACHED = (
+    "------------------------ aborting loop EDIFF was not reached (unconverged)  ----------------------------\n"
+)
 
 
 def stress(kbar: Sequence[float] = KBAR, row: str | None = None) -> str:
@@ -182,17 +184,19 @@ def energies(free: str | None = None, others: str | None = None, more: str = "")
 {free}
 
 {others}
-{more} 
+{more}
 
 
 """
 
 
-LOOP_ENDS = "     LOOP+:  cpu time    1.0000: real time    1.1000\n    4ORBIT:  cpu time    0.0000: real time    0.0000\n"
+LOOP_ENDS = (
+    "     LOOP+:  cpu time    1.0000: real time    1.1000\n    4ORBIT:  cpu time    0.0000: real time    0.0000\n"
+)
 END = """
  General timing and accounting informations for this job:
  ========================================================
-  
+
                   Total CPU time used (sec):        9.000
 """
 
@@ -203,13 +207,13 @@ def moments(values: Sequence[float], axis: str = "x") -> str:
     total = sum(values)
     return f"""
  magnetization ({axis})
- 
+
 # of ion       s       p       tot
 ------------------------------------------
 {rows}
 --------------------------------------------------
 tot       {0.0:8.3f}{total:8.3f}{total:8.3f}
- 
+
 """
 
 

@@ -206,7 +206,7 @@ def test_a_correction_added_by_another_program_is_not_taken_for_a_result(reading
 def test_an_scf_that_did_not_converge_has_no_frame_and_fails_the_run(reading: Reading) -> None:
     text = relax()
     cut = text.rindex("Converged after")
-    header, frames, ending = reading(text[:cut] + "\nDid not converge!\n\nDate: Mon Jan  2 03:04:10 2023\n")[0]
+    _, frames, ending = reading(text[:cut] + "\nDid not converge!\n\nDate: Mon Jan  2 03:04:10 2023\n")[0]
 
     assert frames is not None
     assert frames.energy.tolist() == [-12.355]

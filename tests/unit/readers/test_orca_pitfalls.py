@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from orca_output import (
@@ -35,27 +37,36 @@ def excited(scf: float, excitation: float, total: float) -> str:
     )
 
 
-def test_excitation_energies_alone_leave_the_label_on_the_ground_state() -> None:
+def test_a_final_energy_of_a_root_is_named_as_such_where_only_excitations_were_asked_for() -> None:
     """O3: the final energy of a TD-DFT single point is that of the root."""
     run = read(single_point(excited(-76.1, 0.2, -75.9) + final(-75.9)))
 
-    assert hartree(run.frames) == [-76.1]
-    assert run.header.method.excited is False
+    assert hartree(run.frames) == [-75.9]
+    assert (run.header.method.excited, run.header.method.state) == (True, "root 1")
+    assert run.ending.warnings == (
+        "the energies are those of root 1, as the program calls them final; no gradient of it was asked for",
+    )
 
 
-def test_the_ground_state_keeps_the_dispersion_that_the_final_energy_has() -> None:
+def test_a_final_energy_that_is_the_ground_states_is_of_no_root() -> None:
+    run = read(single_point(excited(-76.1, 0.2, -75.9) + final(-76.1)))
+
+    assert (hartree(run.frames), run.header.method.excited, run.ending.warnings) == ([-76.1], False, ())
+
+
+def test_the_state_is_known_although_the_final_energy_has_dispersion() -> None:
     """O2 and O3 together."""
     dispersion = "\nDispersion correction           -0.001500000\n"
-    text = single_point(excited(-76.1, 0.2, -75.9) + dispersion + final(-75.9015))
+    run = read(single_point(excited(-76.1, 0.2, -75.9) + dispersion + final(-75.9015)))
 
-    assert hartree(read(text).frames) == [-76.1015]
+    assert (hartree(run.frames), run.header.method.state) == ([-75.9015], "root 1")
 
 
-def test_an_unexplained_difference_to_the_excited_total_leaves_the_frame_out() -> None:
+def test_a_final_energy_of_no_known_state_leaves_the_frame_out() -> None:
     run = read(single_point(excited(-76.1, 0.2, -75.9) + final(-75.8)))
 
     assert run.runs[0].frames is None
-    assert "dispersion" in run.ending.left_out[0].reason
+    assert "excited or the ground state" in run.ending.left_out[0].reason
 
 
 def test_an_excited_gradient_is_paired_with_the_excited_energy_and_the_state_is_named() -> None:
@@ -93,19 +104,25 @@ def test_a_ground_state_gradient_beside_an_excited_energy_is_left_out() -> None:
     assert "gradient of the final energy" in run.ending.left_out[0].reason
 
 
-@pytest.mark.parametrize("final_energy", [-76.4, -76.2], ids=["reference", "root"])
-def test_equation_of_motion_labels_are_of_the_coupled_cluster_reference(final_energy: float) -> None:
+@pytest.mark.parametrize(("final_energy", "state"), [(-76.4, None), (-76.2, "root 1")], ids=["reference", "root"])
+def test_an_equation_of_motion_energy_is_named_by_comparison(final_energy: float, state: str | None) -> None:
     """O3: ORCA 6 calls the reference final, ORCA 5 the first root."""
     eom = "\nE(TOT)                                     ...    -76.400000000\n\n"
     eom += "IROOT=  1:  0.200000 au     5.442 eV   43894.9 cm**-1\n"
 
-    assert hartree(read(single_point(eom + final(final_energy))).frames) == [-76.4]
+    run = read(single_point(eom + final(final_energy)))
+
+    assert hartree(run.frames) == [final_energy]
+    assert run.header.method.state == state
 
 
-def test_a_double_hybrid_with_excitations_keeps_its_perturbative_part() -> None:
+def test_a_root_above_a_double_hybrid_is_told_to_lack_the_perturbative_part() -> None:
     mp2 = "\n---------------------------------------\nMP2 TOTAL ENERGY:      -76.300000000 Eh\n"
 
-    assert hartree(read(single_point(mp2 + excited(-76.1, 0.2, -75.9) + final(-75.9))).frames) == [-76.3]
+    run = read(single_point(mp2 + excited(-76.1, 0.2, -75.9) + final(-75.9)))
+
+    assert (hartree(run.frames), run.header.method.state) == ([-75.9], "root 1")
+    assert any("perturbative" in warning for warning in run.ending.warnings)
 
 
 def test_the_average_of_several_roots_is_named_as_such() -> None:
@@ -317,6 +334,96 @@ def test_a_gradient_with_words_in_its_rows_is_left_out() -> None:
 
     assert hartree(run.frames) == [-76.26, -76.2601]
     assert "CONSTRAINED" in run.ending.left_out[0].reason
+
+
+WARNING = "\nWARNING: THERE ARE    3 CONSTRAINED CARTESIAN COORDINATES\n\n"
+ZEROED = ((0.0, 0.0, 0.0), *STEPS[0][2][1:])
+
+
+def constrained(rows: Sequence[Sequence[float]], constraint: str = "{ C 0 C }") -> str:
+    """One step of an optimisation that holds atoms."""
+    table = gradient(rows).replace("------------------\n\n   1", f"------------------\n{WARNING}   1")
+    text = opening().replace("|  2> *", f"|  2> %geom Constraints\n| 21> {constraint}\n| 22> end end\n| 23> *")
+    return text + cycle(1) + coordinates(WATER) + settings() + final(-76.0) + table + END
+
+
+def test_a_warning_above_the_gradient_does_not_hide_it() -> None:
+    """O11: ORCA says between heading and table that there are constraints."""
+    frames = read(constrained(STEPS[0][2])).frames
+
+    assert np.allclose(frames.forces, -np.array(STEPS[0][2]) * HARTREE / BOHR, rtol=1e-12)
+    assert frames.get("fixed").tolist() == [[1, 1, 1], [0, 0, 0], [0, 0, 0]]
+    assert frames.get("force_mask").tolist() == [1, 1, 1]
+
+
+def test_a_force_that_is_zeroed_on_a_held_atom_is_masked() -> None:
+    """O11."""
+    run = read(constrained(ZEROED))
+
+    assert run.frames.get("force_mask").tolist() == [0, 1, 1]
+    assert run.header.forces_are == "zeroed_on_fixed"
+
+
+def test_a_zero_force_is_masked_where_only_the_table_says_that_atoms_are_held() -> None:
+    run = read(constrained(ZEROED, constraint="{ B 0 1 C }"))
+
+    assert "fixed" not in run.frames
+    assert run.frames.get("force_mask").tolist() == [0, 1, 1]
+
+
+def test_ranges_and_lists_of_held_atoms_are_understood() -> None:
+    def held(constraint: str) -> list[int]:
+        return np.flatnonzero(read(constrained(ZEROED, constraint)).frames.get("fixed")[:, 0] == 1).tolist()
+
+    assert held("{ C 1:2 C }") == [1, 2]
+    assert held("{ C 0 2 C }") == [0, 2]
+    assert held("{C 1 C} {C 2 C}") == [1, 2]
+
+
+def test_the_gradient_of_mp2_is_not_paired_with_an_energy_that_has_dispersion() -> None:
+    """O6: the module of MP2 prints its own gradient only."""
+    table = "".join(f"{i:3d}: {x:12.8f}{y:12.8f}{z:12.8f}\n" for i, (x, y, z) in enumerate(STEPS[0][2]))
+    mp2 = f"\nMP2 TOTAL ENERGY:      -76.300000000 Eh\n\nThe final MP2 gradient\n{table}\n-----------\n"
+    mp2 += "\nDispersion correction           -0.001500000\n" + final(-76.3015)
+
+    run = read(single_point(mp2, keywords="B2PLYP D3"))
+
+    assert run.runs[0].frames is None
+    assert "without dispersion" in run.ending.left_out[0].reason
+
+
+def test_the_layers_of_qmmm_are_left_out_whole() -> None:
+    """Energies of parts, and a gradient of which nobody knows whether it is of the whole."""
+    layers = final(0.02).replace("ENERGY ", "ENERGY (MM) ") + final(-76.0) + gradient(STEPS[0][2])
+
+    run = read(single_point(layers + final(-75.98).replace("ENERGY ", "ENERGY (QM/MM) ")))
+
+    assert run.runs[0].frames is None
+    assert "found that of a part" in run.ending.left_out[0].reason
+
+
+def test_images_of_a_path_are_no_frames_and_the_run_is_named() -> None:
+    """A path prints energies of images whose geometries are in other files, and projected forces."""
+    summary = (
+        "\n---------------------------------------------------------------\n"
+        "                         PATH SUMMARY              \n"
+        "---------------------------------------------------------------\nAll forces in Eh/Bohr.\n\n"
+        "Image Dist.(Ang.)    E(Eh)   dE(kcal/mol)  max(|Fp|)  RMS(Fp)\n"
+        "  0     0.000     -76.10000      0.00       0.00010   0.00004\n"
+    )
+
+    run = read(opening("PBE0 NEB-CI", "Nudged Elastic Band Calculation") + summary + END)
+
+    assert run.runs[0].frames is None
+    assert run.header.run_kind == "neb"
+    assert "energies of the images" in run.ending.warnings[0]
+
+
+def test_a_projected_gradient_is_no_gradient() -> None:
+    """O6: only the table without any addition is taken."""
+    text = single_point(final(-76.0) + gradient(STEPS[0][2], kind=" (PROJECTED)") + gradient(STEPS[1][2]))
+
+    assert np.allclose(read(text).frames.forces, -np.array(STEPS[1][2]) * HARTREE / BOHR, rtol=1e-12)
 
 
 def test_a_gradient_on_other_atoms_is_left_out() -> None:
