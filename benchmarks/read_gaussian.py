@@ -56,7 +56,7 @@ def orientation(title: str, positions: np.ndarray) -> str:
         for i, (z, (x, y, w)) in enumerate(zip(ATOMIC_NUMBERS, positions, strict=True), 1)
     )
     return "\n".join((
-        f"{title:>46}:                          ", RULE,
+        f"{' ' * 25 if title.startswith('S') else ' ' * 26}{title}:                          ", RULE,
         " Center     Atomic      Atomic             Coordinates (Angstroms)",
         " Number     Number       Type             X           Y           Z", RULE, rows, RULE, "",
     ))  # fmt: skip
@@ -99,7 +99,10 @@ def optimiser(random: np.random.Generator) -> str:
     eigenvalues = "\n".join(
         "     Eigenvalues ---" + "".join(f"{v:11.5f}" for v in np.abs(random.normal(size=5))) for _ in range(14)
     )
-    thresholds = " Maximum Force            0.000216     0.000450     YES\n RMS     Force            0.000111     0.000300     YES\n"
+    thresholds = "".join(
+        f" {name:23s}{0.000216:10.6f}{0.00045:13.6f}     YES\n"
+        for name in ("Maximum Force", "RMS     Force", "Maximum Displacement", "RMS     Displacement")
+    )
     return (
         f" Berny optimization.\n ITU=  0\n{eigenvalues}\n Variable       Old X    -DE/DX   Delta X   Delta X   Delta X     New X\n"
         f"                                 (Linear)    (Quad)   (Total)\n{rows}\n"

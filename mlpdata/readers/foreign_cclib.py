@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator, Mapping
+from types import MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,7 +94,7 @@ def _watch(parser: Any, lines: _Lines, growth: list[_Growth]) -> None:
     extract = parser.extract
     lengths = dict.fromkeys(_WATCHED, 0)
 
-    def watched(inputfile: Any, line: str) -> None:
+    def watched(_parser: Any, inputfile: Any, line: str) -> None:
         start = lines.number
         extract(inputfile, line)
         for name in _WATCHED:
@@ -101,7 +102,7 @@ def _watch(parser: Any, lines: _Lines, growth: list[_Growth]) -> None:
             growth.extend(_Growth(name, value, start) for value in values[lengths[name] :])
             lengths[name] = len(values)
 
-    parser.extract = watched
+    parser.extract = MethodType(watched, parser)  # cclib counts the arguments
 
 
 def _cycles(growth: list[_Growth]) -> Iterator[list[_Growth]]:

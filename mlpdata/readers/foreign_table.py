@@ -8,7 +8,6 @@ wrongly is refused by the words of such runs.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -300,7 +299,7 @@ ASE = (
         code="turbomole-gradient",
         library="ase",
         parser="turbomole-gradient",
-        marks=(b"$grad", b"cycle =", b"|dE/dxyz| ="),
+        marks=(b"$grad", b"SCF energy =", b"|dE/dxyz| ="),
         ends=(b"\n$end",),
         energy_kind="total",
         units=ATOMIC,

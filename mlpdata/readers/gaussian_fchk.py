@@ -32,7 +32,7 @@ from mlpdata.units import BOHR, F64, Quantity
 
 _NAME_WIDTH = 43
 """Characters of the name of a section, with the spaces behind it."""
-_FIELD = re.compile(rb"[IRC](?:   N= *(\d{1,12})| +(\S{1,40})) *\r?(?:\n|\Z)")
+_FIELD = re.compile(rb"[IRC](?:   N= *(\d{1,12})| +(\S{1,40})) *\r?\n")
 _NEXT = re.compile(rb"(?m)^(?=[A-Z])")
 _TITLE = re.compile(rb"[^\n]{0,200}\n(\S{1,10}) +(\S(?:[^\n]{0,28}?\S)?)(?: {2,}(\S[^\n]{0,60}?))? *\r?\n")
 _MAGIC = re.compile(
@@ -285,6 +285,8 @@ def _array(data: Buffer, name: bytes) -> F64 | None:
     count = int(found[0][1])
     text = data[found[1] : found[1] + 18 * count + 2 * (count // 5 + 2)]
     after = _NEXT.search(text)
+    if after is None and not text.endswith(b"\n"):
+        raise ParseError(f"expected {count} numbers in {name.decode()!r}, found the end of the file within one.")
     return numbers(text[: after.start()] if after else text, count)
 
 

@@ -52,7 +52,7 @@ _HEADINGS = {
     "end": rb"(?:[Dd]ate: (?=\S)|Max RSS: |Total: {2,60}[\d.]{1,20} {1,8}100\.0%)",
 }
 _NAMED = b"|".join(b"(?P<%s>%s)" % (name.encode(), text) for name, text in _HEADINGS.items())
-_HEADING = re.compile(rb"\n++(?=[ #ACDEFGILMNPRSTUWZdv])(?:%s)" % _NAMED)
+_HEADING = re.compile(rb"(?<!\n)\n++(?=[ #ACDEFGILMNPRSTUWZdv])(?:%s)" % _NAMED)  # a run of newlines is looked at once
 _DATE = rb"\nDate: {2,9}([^\r\n]{1,60})"
 _PROCESS = rb"\nPid: {2,9}(\d{1,12})"
 PREAMBLE_BYTES = 8 << 20

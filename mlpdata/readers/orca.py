@@ -231,7 +231,16 @@ def _header(run: _Run, frames: list[Frame]) -> Header:
         energy_kind="free" if level.smearing else "total",
         forces_are=forces,
         temperature_target=target_temperature(run.lines),
+        charge=_stated(job, "charge"),
+        multiplicity=_stated(job, "multiplicity"),
     )
+
+
+def _stated(job: Job, name: str) -> int | None:
+    """The first whole number that a job prints under a heading."""
+    marks = (mark for cycle in job.cycles for mark in cycle.marks.get(name, ()))
+    token = next((mark.text.split()[-1] for mark in marks), b"")
+    return int(token) if re.fullmatch(rb"-?\d{1,4}", token) else None
 
 
 def _printed(run: _Run, block: list[Frame]) -> Printed:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlpdata.digest import sha256_json
 from mlpdata.errors import ParseError
-from mlpdata.readers.archive import Input
+from mlpdata.readers.archive import Buffer, Input
 from mlpdata.readers.pyscf_blocks import element
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.schema.method import Method
@@ -39,6 +39,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     """
     import h5py  # noqa: PLC0415  needed for few files
 
+    _refuse_endless_heaps(source.data)
     stored = str(source.path) if isinstance(source.data, mmap.mmap) and source.compression is None else None
     try:
         with h5py.File(stored or io.BytesIO(source.data[:]), "r") as file:
@@ -66,6 +67,29 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
         },
     )
     yield Ending("complete", warnings=warnings)
+
+
+def _refuse_endless_heaps(data: Buffer) -> None:
+    """Refuse a heap of texts whose objects do not follow each other to its end: the HDF5 library circles in such a one.
+
+    Raises:
+        ParseError: an object of no length, or one that leaves its heap.
+
+    References:
+        HDF5 File Format Specification, III.E. Global Heap.
+    """
+    begin = data.find(b"GCOL\x01")
+    while begin >= 0:
+        at = begin + 16
+        end = begin + int.from_bytes(data[begin + 8 : at], "little")
+        while at + 16 <= end:
+            is_free = data[at : at + 2] == b"\0\0"
+            size = int.from_bytes(data[at + 8 : at + 16], "little")
+            step = size if is_free else 16 + (size + 7) // 8 * 8
+            if step < 16 or at + step > min(end, len(data)):
+                raise ParseError("expected a heap of texts, found objects that do not fit. The checkpoint is damaged.")
+            at += step
+        begin = data.find(b"GCOL\x01", begin + 16)
 
 
 def _molecule(file: h5py.File) -> dict[str, Any]:

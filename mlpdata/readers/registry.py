@@ -39,6 +39,10 @@ class Header(NamedTuple):
     temperature_target: float | None = None
     """[K]"""
     basis_fixed_at: str | None = None
+    charge: float | None = None
+    """Of the system as the input states it; each frame has its own [e]."""
+    multiplicity: int | None = None
+    """2S + 1 as the input states it."""
 
 
 class Printed(NamedTuple):

@@ -68,7 +68,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     account = Account(warnings=list(run.warnings))
     _lost_in_header(source, text, account)
     cell, positions = _initial(text, len(run.atomic_numbers))
-    for window, found in ionic.segments(source, begin):
+    for window, found in ionic.segments(source, begin, account):
         steps = ionic.steps(source, window, found, run, cell, account)
         yield from _blocks(source, window, steps, run, positions, account)
     yield _ending(source, account)

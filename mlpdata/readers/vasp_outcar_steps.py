@@ -21,6 +21,7 @@ from mlpdata.schema.properties import UNKNOWN
 from mlpdata.units import F64
 
 FIRST_ITERATION = b"(   1)  ---"
+BANNER = b" executed on "
 WINDOW = 4 << 20
 """Bytes of text looked at once; fits the cache, and no block reaches the bound on its atoms."""
 LARGEST_STEP = 64 << 20
@@ -99,16 +100,20 @@ class Account:
         tally[:] = [tally[0] + 1, tally[1]] if tally else [1, line]
 
 
-def segments(source: Input, begin: int) -> Iterator[tuple[bytes, list[Segment]]]:
-    """Windows of text from `begin` on, cut at first iterations, so that each step is whole."""
-    data, size = source.data, WINDOW
-    while begin < len(data):
-        window = data[begin : begin + size]
+def segments(source: Input, begin: int, account: Account) -> Iterator[tuple[bytes, list[Segment]]]:
+    """Windows of text from `begin` on, cut at first iterations, so that each step is whole; another run ends them."""
+    data, size, end = source.data, WINDOW, len(source.data)
+    while begin < end:
+        window = data[begin : min(begin + size, end)]
         refuse_long_line(window)
+        other = window.find(BANNER)
+        if other >= 0:  # its atoms are others
+            end, window = begin + other, window[:other]
+            account.lose(source.line(end), "expected one run, found that another begins here. Split the file.")
         edges = list(_first_iterations(window))
         opens = edges[:1] == [0]
         edges = edges if opens else [0, *edges]
-        if begin + len(window) == len(data):
+        if begin + len(window) == end:
             edges.append(len(window))
         elif len(edges) == 1:
             if opens and size < LARGEST_STEP:

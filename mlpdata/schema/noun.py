@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 import numpy as np
 import yaml
@@ -112,7 +112,15 @@ def first_fault(error: ValidationError, kind: type[Noun] | None = None) -> str:
     where = ".".join(str(part) for part in fault["loc"]) or "the document"
     if fault["type"] != "extra_forbidden" or kind is None:
         return f"{where}: {fault['msg']}"
-    section: Any = kind
+    section: type[Noun] = kind
     for part in fault["loc"][:-1]:
-        section = section.model_fields[part].annotation
+        if part in section.model_fields:  # what is no field is a place in a list of nouns
+            section = _noun_in(section.model_fields[str(part)].annotation)
     return f"{where}: expected one of {', '.join(section.model_fields)}, found another name"
+
+
+def _noun_in(annotation: Any) -> type[Noun]:
+    """The noun of a field that holds one, perhaps one or none, or a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, Noun):
+        return annotation
+    return next(_noun_in(one) for one in get_args(annotation) if one not in (type(None), ...))

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpdata.errors import MlpdataError
 from mlpdata.frames import Frames, concatenate
+from mlpdata.inspection import inspect_file
 from mlpdata.readers import orca, orca_hess, orca_property
 from mlpdata.readers.archive import open_input
 from mlpdata.readers.registry import Ending, Header, Opened, Reader
@@ -46,41 +46,10 @@ def frames(path: str) -> Frames:
     return concatenate([item for item in items(path) if isinstance(item, Frames)])
 
 
-def described(path: str) -> dict[str, Any]:
-    """One line of what `score.py` reads."""
-    try:
-        blocks = [item for item in items(path) if isinstance(item, Frames)]
-    except MlpdataError as error:
-        return {"path": path, "error": error.as_json()}
-    line: dict[str, Any] = {"path": path, "error": None, "n_with_forces": 0}
-    if blocks:
-        every = concatenate(blocks)
-        with_forces = np.flatnonzero(~np.isnan(np.add.reduceat(every.forces, every.atom_start[:-1])).any(axis=1))
-        shown = with_forces if len(with_forces) else np.arange(len(every))
-        line |= {"n_with_forces": len(with_forces), "charge": int(every.get("charge")[shown[-1]])}
-        line |= {"multiplicity": int(every.get("multiplicity")[shown[-1]])}
-        line |= {"first": configuration(every, shown[0]), "last": configuration(every, shown[-1])}
-    return line
-
-
-def configuration(every: Frames, index: int) -> dict[str, Any]:
-    one = every.select([index])
-    forces = None if np.isnan(one.forces).any() else one.forces.tolist()
-    return {
-        "atomic_numbers": one.atomic_numbers.tolist(),
-        "positions": one.positions.tolist(),
-        "cell": None,
-        "energy": float(one.energy[0]),
-        "energies": {"free": None, "sigma0": None, "no_entropy": None},
-        "forces": forces,
-        "stress": None,
-    }
-
-
 def test_every_file_reads_as_independent_readers_read_it(tmp_path: Path) -> None:
     """Differences are explained, with line and text of the file, in verdicts_orca.json."""
     read = tmp_path / "read.jsonl"
-    read.write_text("".join(json.dumps(described(path)) + "\n" for path in paths()))
+    read.write_text("".join(json.dumps({**inspect_file(CORPUS / path), "path": path}) + "\n" for path in paths()))
 
     command = [sys.executable, str(CORPUS / "score.py"), str(read), "--format", "orca-out", "--verdicts", str(VERDICTS)]
     score = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import itertools
 import lzma
 import os
 import pickle
@@ -111,15 +112,25 @@ def fixtures(*, text: bool = True, of: Iterable[str] | None = None, first: bool 
     return found
 
 
-def complaints(reading: Callable[[], Reading], where: object, limit: float = SECONDS) -> Iterator[str]:
-    """Whether a reading takes too long or ends with an error that is not ours."""
+def complaints(
+    specimen: Specimen, path: Path, copy: bytes, where: object, limit: float = SECONDS, *, from_elsewhere: bool = False
+) -> Iterator[str]:
+    """Whether reading a copy takes too long, ends with an error that is not ours, or gives numbers from elsewhere."""
     seen: list[Reading] = []
-    taken = seconds(lambda: seen.append(reading()), limit)
+    taken = seconds(lambda: seen.append(specimen.read(path, copy)), limit)
     if taken >= limit:
         yield f"{where}: {taken:.2f} s"
     for one in seen:
         if one.is_foreign:
             yield f"{where}: {one.error!r}"
+        if from_elsewhere and (SECRET in repr(one) or difference(specimen.whole, one).wrong):
+            yield f"{where}: read from elsewhere"
+
+
+def refuse(said: Iterable[str]) -> None:
+    """Fail with the first complaints, where there are any."""
+    first = list(itertools.islice(said, 12))
+    assert not first, "\n".join(first)
 
 
 # -- patterns that go back
@@ -165,22 +176,24 @@ def insertions(content: bytes) -> list[Insertion]:
 @pytest.mark.parametrize("fixture", fixtures())
 def test_a_text_that_drives_patterns_back_takes_no_longer_than_its_length(fixture: Fixture) -> None:
     specimen = fixture.specimen()
-    said: list[str] = []
-    for path, content in specimen.files.items():
-        for insertion in damage.sampled(insertions(content), 150):
-            said += complaints(lambda c=insertion.of(content), p=path: specimen.read(p, c), insertion, limit=0.5)
-    assert not said, "\n".join(said[:12])
+    refuse(
+        complaint
+        for path, content in specimen.files.items()
+        for insertion in damage.sampled(insertions(content), 150)
+        for complaint in complaints(specimen, path, insertion.of(content), insertion, limit=0.5)
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fixture", fixtures())
 def test_every_text_that_drives_patterns_back_takes_no_longer_than_its_length(fixture: Fixture) -> None:
     specimen = fixture.specimen()
-    said: list[str] = []
-    for path, content in specimen.files.items():
-        for insertion in insertions(content):
-            said += complaints(lambda c=insertion.of(content), p=path: specimen.read(p, c), insertion, limit=0.5)
-    assert not said, "\n".join(said[:12])
+    refuse(
+        complaint
+        for path, content in specimen.files.items()
+        for insertion in insertions(content)
+        for complaint in complaints(specimen, path, insertion.of(content), insertion, limit=0.5)
+    )
 
 
 # -- long lines
@@ -194,8 +207,7 @@ def test_a_line_of_megabytes_takes_time_as_its_length(fixture: Fixture, filler: 
     content = specimen.files[fixture.path]
     middle = content.find(b"\n", len(content) // 2)
     long = content[:middle] + filler * (8 << 20) + content[middle:]
-    said = complaints(lambda: specimen.read(fixture.path, long), f"{filler!r} in the middle", limit=SECONDS / 8)
-    assert not list(said)
+    refuse(complaints(specimen, fixture.path, long, f"{filler!r} in the middle", limit=SECONDS / 8))
 
 
 @pytest.mark.parametrize("fixture", fixtures(first=True))
@@ -211,7 +223,7 @@ def test_a_line_of_a_gigabyte_is_refused_before_anything_reads_it(fixture: Fixtu
         if taken >= SECONDS:
             yield f"{taken:.2f} s"
 
-    assert in_bounds(refused) == []
+    refuse(in_bounds(refused))
 
 
 def read_whole(path: Path, *expected: type[Exception]) -> None:
@@ -219,8 +231,10 @@ def read_whole(path: Path, *expected: type[Exception]) -> None:
     try:
         with open_run(path) as opened:
             list(opened.items())
-    except expected or MlpdataError:
-        return
+    except MlpdataError as error:
+        if not expected or isinstance(error, expected):
+            return
+        raise
     assert not expected, "expected it to be refused"
 
 
@@ -251,9 +265,9 @@ def test_a_count_that_no_machine_holds_costs_no_memory(fixture: Fixture) -> None
             for (start, end), huge in damage.sampled([(span, huge) for span in places for huge in HUGE], 200):
                 copy = content[:start] + huge + content[end:]
                 where = f"{path.name}: {content[max(0, start - 40) : start]!r} {huge[:20]!r}"
-                yield from complaints(lambda c=copy, p=path: specimen.read(p, c), where)
+                yield from complaints(specimen, path, copy, where)
 
-    assert in_bounds(announced) == []
+    refuse(in_bounds(announced))
 
 
 @pytest.mark.parametrize("fixture", fixtures(text=False))
@@ -269,12 +283,12 @@ def test_a_binary_count_that_no_machine_holds_costs_no_memory(fixture: Fixture) 
     ]
 
     def announced() -> Iterator[str]:
-        for place in random_.sample(places, min(len(places), 300)):
+        for place in random_.sample(places, min(len(places), 150)):
             for huge in (10**9).to_bytes(4, "little"), b"\xff" * 4, (1 << 40).to_bytes(8, "little"):
                 copy = content[:place] + huge + content[place + len(huge) :]
-                yield from complaints(lambda c=copy: specimen.read(fixture.path, c), f"{huge!r} at {place}")
+                yield from complaints(specimen, fixture.path, copy, f"{huge!r} at {place}")
 
-    assert in_bounds(announced) == []
+    refuse(in_bounds(announced))
 
 
 # -- bombs
@@ -289,7 +303,7 @@ class Repeated(io.RawIOBase):
 
 def bomb(codec: str, prefix: bytes, size: int) -> bytes:
     new = {
-        "gz": lambda: _Gzip(),
+        "gz": _Gzip,
         "bz2": bz2.BZ2Compressor,
         "xz": lzma.LZMACompressor,
         "zst": lambda: zstandard.ZstdCompressor().compressobj(),
@@ -315,14 +329,14 @@ class _Gzip:
 def test_a_bomb_is_refused_within_a_second_and_200_megabytes(codec: str, tmp_path: Path) -> None:
     """The same for every reader: nothing is read before it is known how much there is."""
     path = tmp_path / f"run.out.{codec}"
-    path.write_bytes(bomb(codec, FOUND.fixtures["orca/out"][0].read_bytes(), 300 << 20))
+    path.write_bytes(bomb(codec, FOUND.fixtures["orca/out"][0].read_bytes(), 80 << 20))
 
     def refused() -> Iterator[str]:
         taken = seconds(lambda: read_whole(path, LimitExceeded), 3 * SECONDS)
         if taken >= (3 if codec == "bz2" else 1) * SECONDS:  # bzip2 gives 30 MB a second
             yield f"{taken:.2f} s"
 
-    assert in_bounds(refused) == []
+    refuse(in_bounds(refused))
 
 
 # -- XML
@@ -354,15 +368,9 @@ def test_entities_in_any_element_are_never_resolved(fixture: Fixture, trick: str
     def tried() -> Iterator[str]:
         for place in damage.sampled(elements, 12):
             copy = text[:end] + XML_TRICKS[trick](str(tmp_path / "secret")) + text[end:place] + "&x;" + text[place:]
-            seen: list[Reading] = []
-            yield from complaints(
-                lambda c=copy: seen.append(one := specimen.read(fixture.path, c.encode("latin-1"))) or one, place
-            )
-            for one in seen:
-                if SECRET in repr(one.runs) + repr(one.error) or difference(specimen.whole, one).wrong:
-                    yield f"an entity was resolved at {place}"
+            yield from complaints(specimen, fixture.path, copy.encode("latin-1"), place, from_elsewhere=True)
 
-    assert in_bounds(tried) == []
+    refuse(in_bounds(tried))
 
 
 @pytest.mark.parametrize("what", [b"<a>" * 300_000, b"<a " + b" ".join(b'b%d="1"' % n for n in range(100_000)) + b">"])
@@ -374,9 +382,9 @@ def test_xml_of_many_levels_or_attributes_is_refused(fixture: Fixture, what: byt
 
     def tried() -> Iterator[str]:
         for place in damage.sampled(places, 8):
-            yield from complaints(lambda p=place: specimen.read(fixture.path, content[:p] + what + content[p:]), place)
+            yield from complaints(specimen, fixture.path, content[:place] + what + content[place:], place)
 
-    assert in_bounds(tried) == []
+    refuse(in_bounds(tried))
 
 
 # -- HDF5
@@ -410,11 +418,11 @@ H5_TRICKS: dict[str, Trick] = {
     "a link to itself": _replaced(lambda f, n, _, __: f.__setitem__(n, h5py.SoftLink(f"/{n}"))),
     "numbers in another file": _replaced(lambda f, n, e, v: _raw(f, n, e, v) if v.shape else None),
     "a view of another file": _replaced(lambda f, n, e, v: _virtual(f, n, e, v) if v.shape else None),
-    "10^12 rows": _replaced(lambda f, n, _, v: f.create_dataset(n, (10**12, 3), "f8", chunks=(1000, 3)) and None),
-    "10^12 numbers": _replaced(lambda f, n, _, v: f.create_dataset(n, (10**12,), "f8", chunks=(1000,)) and None),
+    "10^12 rows": _replaced(lambda f, n, _, __: f.create_dataset(n, (10**12, 3), "f8", chunks=(1000, 3)) and None),
+    "10^12 numbers": _replaced(lambda f, n, _, __: f.create_dataset(n, (10**12,), "f8", chunks=(1000,)) and None),
     "a bomb": _replaced(
         lambda f, n, _, v: (
-            f.create_dataset(n, (1 << 24,), "f8", chunks=(1 << 20,), compression="gzip", data=np.zeros(1 << 24))
+            f.create_dataset(n, (1 << 22,), "f8", chunks=(1 << 20,), compression="gzip", data=np.zeros(1 << 22))
             and None
         )
     ),
@@ -442,10 +450,11 @@ def test_hdf5_that_reaches_out_or_swells_is_refused(fixture: Fixture, trick: str
     elsewhere = tmp_path / "elsewhere.h5"
     with h5py.File(elsewhere, "w") as file:
         file["x"] = np.full((2, 3), 1.5)
+    reaches_out = "another file" in trick
     copies = {}
     with h5py.File(fixture.path) as file:
         names = _paths(file)
-    for name in names:
+    for name in damage.sampled(names, 12):
         path = tmp_path / "copy.h5"
         path.write_bytes(specimen.files[fixture.path])
         with h5py.File(path, "r+") as file:
@@ -454,12 +463,9 @@ def test_hdf5_that_reaches_out_or_swells_is_refused(fixture: Fixture, trick: str
 
     def tried() -> Iterator[str]:
         for name, copy in copies.items():
-            seen: list[Reading] = []
-            yield from complaints(lambda c=copy: seen.append(one := specimen.read(fixture.path, c)) or one, name)
-            if trick in ("a link to another file", "numbers in another file", "a view of another file"):
-                yield from (f"{name}: read from elsewhere" for one in seen if difference(specimen.whole, one).wrong)
+            yield from complaints(specimen, fixture.path, copy, name, from_elsewhere=reaches_out)
 
-    assert in_bounds(tried) == []
+    refuse(in_bounds(tried))
 
 
 # -- SQLite
@@ -491,7 +497,7 @@ def test_a_database_with_code_in_it_runs_none(fixture: Fixture, trick: str, tmp_
         if taken >= SECONDS:
             yield f"{taken:.2f} s"
 
-    assert in_bounds(tried) == []
+    refuse(in_bounds(tried))
 
 
 VALUES = (None, "x", -1, 10**18, 1e308, b"", b"1234567", b"\xff" * 24, "[" * 100_000, '{"a": ' * 50_000, b"\0" * 4096)
@@ -516,9 +522,9 @@ def test_any_value_in_any_column_is_read_or_refused(fixture: Fixture, tmp_path: 
 
     def tried() -> Iterator[str]:
         for where, copy in copies:
-            yield from complaints(lambda c=copy: specimen.read(fixture.path, c), where)
+            yield from complaints(specimen, fixture.path, copy, where)
 
-    assert in_bounds(tried) == []
+    refuse(in_bounds(tried))
 
 
 # -- pickles

@@ -74,7 +74,7 @@ def orientation(title: str, positions: np.ndarray, numbers: np.ndarray = WATER) 
         for i, (z, (x, y, w)) in enumerate(zip(numbers, positions, strict=True), 1)
     )
     return (
-        f"{title:>43} orientation:\n{RULE}\n Center     Atomic      Atomic             Coordinates (Angstroms)\n"
+        f"{' ' * (26 if title == 'Input' else 25)}{title} orientation:\n{RULE}\n Center     Atomic      Atomic             Coordinates (Angstroms)\n"
         f" Number     Number       Type             X           Y           Z\n{RULE}\n{rows}{RULE}\n"
     )
 

@@ -432,6 +432,18 @@ def test_a_checkpoint_that_is_not_what_it_should_be_is_refused(tmp_path: Path, c
         checkpoint(tmp_path / "x.chk", **changes)
 
 
+@pytest.mark.parametrize("size", [0, 1 << 40])
+def test_a_heap_in_which_the_library_would_circle_is_refused(tmp_path: Path, size: int) -> None:
+    content = bytearray((DATA / "cation.chk").read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 32] = bytes(8) + size.to_bytes(8, "little")  # free space of that size
+    path = tmp_path / "x.chk"
+    path.write_bytes(content)
+
+    with open_run(path) as opened, pytest.raises(ParseError, match="heap"):
+        list(opened.items())
+
+
 def test_an_output_and_the_checkpoint_that_it_names_are_one_run() -> None:
     head = b"PySCF version 2.14.0\nchkfile to save SCF result = /scratch/water.chk\n"
 

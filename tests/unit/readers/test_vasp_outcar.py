@@ -364,3 +364,11 @@ def test_a_step_longer_than_memory_should_hold_is_left_out_and_the_next_is_read(
 
     assert frames.energy.tolist() == [o.FREE]
     assert sum(one.frames for one in ending.left_out) >= 1
+
+
+def test_a_second_run_in_the_file_does_not_get_the_atoms_of_the_first(reading: Reading) -> None:
+    others = o.header(potentials=o.SI + o.GE)
+    _, frames, ending = reading(o.outcar(o.step()) + o.outcar(o.step(), head=others))
+
+    assert len(frames) == 1
+    assert ["another begins here" in one.reason for one in ending.left_out] == [True]

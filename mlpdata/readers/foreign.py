@@ -1,0 +1,269 @@
+"""Further codes through other libraries: ASE, cclib and dpdata, each named as what read it.
+
+The table in `foreign_table` says what recognises a code, which library reads it and what that library's numbers mean.
+What the libraries do not tell is looked up in the text: the program's own end mark, failed loops, how many labels there
+should be. Whatever a library raises becomes an error of ours; what it loses is listed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mlpdata.digest import sha256, sha256_json
+from mlpdata.errors import LimitExceeded, MlpdataError, ParseError
+from mlpdata.frames import by_block
+from mlpdata.readers import foreign_ase, foreign_cclib, foreign_dpdata
+from mlpdata.readers.archive import Input
+from mlpdata.readers.foreign_frames import Reading, Snapshot
+from mlpdata.readers.foreign_table import CODES, Code
+from mlpdata.readers.registry import Ending, Header, Printed, Reader
+from mlpdata.schema.calculation import LeftOut, Status
+from mlpdata.schema.functionals import LIBXC
+from mlpdata.schema.method import Method
+from mlpdata.schema.properties import NO, YES
+from mlpdata.units import Quantity
+
+MOST_BYTES = 1 << 30
+"""Libraries hold a file in memory, several times over."""
+LONGEST_LINE = 1 << 20
+"""No output of a code of the table has such lines; regular expressions of the libraries are not made for them."""
+_PIECE = 1 << 24
+_FUNCTIONALS = {name.lower(): name for name in (*LIBXC, "HF")}
+
+
+def reader(row: Code) -> Reader:
+    """The reader of one row."""
+    return Reader(
+        row.name,
+        1,
+        (),
+        row.recognises,
+        lambda source: _read(source, row),
+        companions=lambda source: _companions(source, row),
+    )
+
+
+def _companions(source: Input, row: Code) -> list[Path]:
+    """Files that the library needs, where they are there."""
+    return [path for pattern in row.companions for path in _matching(source.path.parent, pattern) if path.is_file()]
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    if pattern.startswith("../"):
+        folder, pattern = folder.absolute().parent, pattern.removeprefix("../")
+    return sorted(folder.glob(pattern))
+
+
+def _read(source: Input, row: Code) -> Iterator[Header | Printed | Ending]:
+    """One run: what the library makes of the file.
+
+    Raises:
+        ParseError: the library could not read it, or is known to read such runs wrongly.
+        LimitExceeded: larger than a library can be given, or a line that no output has.
+    """
+    _bounded(source)
+    _accepted(source, row)
+    reading = _guarded(source, row)
+    level = _method(source, row, reading)
+    masked = any(_mask(frame) is not None and (_mask(frame) == NO).any() for frame in reading.frames)
+    has_forces = any(frame.forces is not None for frame in reading.frames)
+    start = sha256(reading.frames[0].positions.tobytes()) if reading.frames else None
+    yield Header(
+        method=level,
+        identity=sha256_json({"code": row.code, "version": level.code_version, "start": start, "sha256": source.sha256}),
+        energy_kind=row.energy_kind,
+        forces_are="absent" if not has_forces else "zeroed_on_fixed" if masked else "physical",
+    )
+    for batch in by_block((len(frame.atomic_numbers), (step, frame)) for step, frame in enumerate(reading.frames)):
+        for _, alike in groupby(batch, lambda one: _held(one[1])):
+            yield _printed(list(alike), row, reading)
+    lost = _lost(source, row, reading)
+    status, reason = _status(source, row)
+    yield Ending(status, reason, (*reading.left_out, *lost), tuple(_notes(row, reading)))
+
+
+def _bounded(source: Input) -> None:
+    """Refuse what a library must not be given."""
+    size = len(source.data)
+    if size > min(MOST_BYTES, source.limits.expanded_bytes):
+        raise LimitExceeded(f"expected at most {MOST_BYTES} bytes for a library that reads whole files, found {size}.")
+    longest, start = 0, 0
+    while start < size and longest <= LONGEST_LINE:
+        end = source.data.find(b"\n", start, start + LONGEST_LINE + 1)
+        if end < 0 and size - start > LONGEST_LINE:
+            raise LimitExceeded(f"expected lines of at most {LONGEST_LINE} bytes, found a longer one.")
+        # the next break is searched from as far as a line may reach: few searches, none of them long
+        end = source.data.rfind(b"\n", start, start + LONGEST_LINE)
+        start = size if end < 0 else end + 1
+
+
+def _accepted(source: Input, row: Code) -> None:
+    """Refuse runs that the library is known to read wrongly."""
+    for refused in row.refused:
+        place = source.data.find(refused.words)
+        if place >= 0:
+            raise ParseError(
+                f"expected a run that {row.library} reads right, found {refused.reason}. "
+                "A reader of this code's own is needed.",
+                line=source.line(place + len(refused.words) - len(refused.words.lstrip())),
+            )
+    if row.unconverged and (place := source.data.find(row.unconverged)) >= 0:
+        raise ParseError(
+            f"expected loops that converged, found one that failed. {row.library} does not say which frame it is of.",
+            line=source.line(place),
+        )
+    if row.single and _count(source, row.labels) > 1:
+        raise ParseError(f"expected one geometry, found several. {row.library} mixes the numbers of several.")
+
+
+def _count(source: Input, words: bytes) -> int:
+    """How often a code prints some words."""
+    return sum(1 for _ in re.finditer(re.escape(words), source.data)) if words else 0
+
+
+def _guarded(source: Input, row: Code) -> Reading:
+    """What the library makes of the file, without its words on the screen, its warnings or its exceptions.
+
+    Raises:
+        ParseError: it raised one.
+        ModuleNotFoundError: it is not installed; the command line names the extra.
+    """
+    importlib.import_module(row.library)
+    logging.getLogger(row.library).setLevel(logging.CRITICAL + 1)
+    silent = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+            warnings.simplefilter("ignore")
+            return _asked(source, row)
+    except MlpdataError:
+        raise
+    except Exception as error:  # a library may raise anything
+        words = " ".join(str(error).split())[:200]
+        raise ParseError(
+            f"expected an output of {row.code} that {row.library} can read, found {type(error).__name__}: {words}. "
+            "The file is damaged, or of a version that the library does not know."
+        ) from None
+
+
+def _asked(source: Input, row: Code) -> Reading:
+    """Ask the library, in a folder that goes away."""
+    if row.library == "cclib":
+        return foreign_cclib.read(source, row)
+    with tempfile.TemporaryDirectory() as folder:
+        if row.library == "dpdata":
+            return foreign_dpdata.read(source, Path(folder), row)
+        path = Path(folder) / "output"
+        path.write_bytes(source.data[:])
+        return foreign_ase.read(path, row)
+
+
+def _method(source: Input, row: Code, reading: Reading) -> Method:
+    """The level of theory as far as the library and the text tell."""
+    known = {name: value for name, value in reading.method.items() if value is not None}
+    code_version = known.pop("code_version", None) or _found(source, row.version)
+    printed = known.pop("functional_as_printed", None) or _found(source, row.functional)
+    solvent = "unspecified" if row.solvent and source.data.find(row.solvent) >= 0 else None
+    return Method(
+        code=row.code,
+        code_version=code_version,
+        functional=_FUNCTIONALS.get(printed.lower()) if printed else None,
+        functional_as_printed=printed,
+        solvent=solvent,
+        settings_as_printed={"read by": f"{row.library} {version(row.library)}"},
+        **known,
+    )
+
+
+def _found(source: Input, pattern: bytes) -> str | None:
+    """What a pattern finds in the first 4 MiB."""
+    match = re.search(pattern, source.data[: 1 << 22]) if pattern else None
+    return match[1].decode("latin-1").strip() if match else None
+
+
+def _held(frame: Snapshot) -> tuple[bool, ...]:
+    """Which labels a frame has: blocks hold frames with the same."""
+    return frame.cell is None, frame.forces is None, frame.stress is None, frame.fixed is None
+
+
+def _mask(frame: Snapshot) -> Any:
+    """0 for atoms that are held and whose force is exactly zero where they are: a constraint was put on it."""
+    if frame.fixed is None or frame.forces is None:
+        return None
+    return np.where(((frame.forces == 0) & (frame.fixed == YES)).any(axis=1), NO, YES).astype(np.int8)
+
+
+def _printed(alike: list[tuple[int, Snapshot]], row: Code, reading: Reading) -> Printed:
+    """A block of frames with the same labels."""
+    steps, frames = [step for step, _ in alike], [frame for _, frame in alike]
+    first, units = frames[0], row.units
+    sign = -1 if row.library == "cclib" else 1
+    arrays: dict[str, Quantity | ArrayLike] = {
+        "atomic_numbers": np.concatenate([frame.atomic_numbers for frame in frames]),
+        "positions": Quantity(np.concatenate([frame.positions for frame in frames]), units.length),
+        "pbc": np.stack([frame.pbc for frame in frames]),
+        "energy": Quantity(np.array([frame.energy for frame in frames]), units.energy),
+        "charge": Quantity(np.full(len(frames), reading.charge), "e"),
+        "multiplicity": np.full(len(frames), reading.multiplicity),
+        "step": steps,
+        "source_line": [frame.line for frame in frames],
+    }
+    if first.cell is not None:
+        arrays["cell"] = Quantity(np.stack([np.asarray(frame.cell) for frame in frames]), units.length)
+    if first.forces is not None:
+        forces = np.concatenate([np.asarray(frame.forces) for frame in frames])
+        arrays["forces"] = Quantity(forces, units.force, sign=sign)
+    if first.stress is not None:
+        arrays["stress"] = Quantity(np.stack([np.asarray(frame.stress) for frame in frames]), units.stress)
+    if first.fixed is not None:
+        arrays["fixed"] = np.concatenate([np.asarray(frame.fixed) for frame in frames])
+        if first.forces is not None:
+            arrays["force_mask"] = np.concatenate([_mask(frame) for frame in frames])
+    return Printed([len(frame.atomic_numbers) for frame in frames], arrays)
+
+
+def _lost(source: Input, row: Code, reading: Reading) -> list[LeftOut]:
+    """What the code printed and the library did not give."""
+    expected = _count(source, row.labels)
+    missing = expected - len(reading.frames) - sum(one.frames for one in reading.left_out)
+    if missing <= 0 or not row.labels:
+        return []
+    reason = f"expected {expected} labelled geometries, found {len(reading.frames)} by {row.library}."
+    return [LeftOut(line=0, reason=reason, frames=missing)]
+
+
+def _status(source: Input, row: Code) -> tuple[Status, str]:
+    """Complete where the program's own end mark is there; libraries do not tell."""
+    if not row.ends:
+        return "truncated", f"{row.code} prints no end mark in this file"
+    if source.cut:
+        return "truncated", "the compressed stream ends early"
+    if any(source.data.rfind(end) >= 0 for end in row.ends):
+        return "complete", ""
+    return "truncated", "the program's end mark is missing"
+
+
+def _notes(row: Code, reading: Reading) -> Iterator[str]:
+    """What whoever takes the frames should know."""
+    yield from reading.warnings
+    if row.note:
+        yield row.note
+    if not row.forces:
+        yield f"energies and geometries only: no forces of {row.code} by {row.library} could be shown to be right"
+
+
+READERS = tuple(reader(row) for row in CODES)
+"""One reader a row of the table."""
