@@ -41,7 +41,7 @@ class Limits:
     """Size after decompression."""
     ratio: int = 500
     """Expanded over stored size, asked once more than 64 MiB came out. Outputs of codes reach 50."""
-    line_bytes: int = 64 << 20
+    line_bytes: int = 32 << 20
     """Longest line."""
     atoms: int = 10_000_000
     """Atoms of one configuration, as a header announces them."""

@@ -40,6 +40,8 @@ _DONE = b"JOB DONE."
 _MASS = re.compile(rb"^   Species +(\d+) atoms = +(\d{1,9}) mass = +(\S+) \(a\.u\.\)", re.M)
 _BLANK = re.compile(rb"[ \t\r]*\n")
 _TABLE_ROW = re.compile(rb"   ([A-Z][A-Za-z0-9_-]{0,5}) +(\S[^\n]*)\n")
+HEADER_BYTES = 1 << 20
+"""Where what holds for the whole run is looked for."""
 GPA = units.BOHR**3 / units.HARTREE * 10 / units.EV_PER_ANGSTROM3
 """One GPa in hartree/bohr^3."""
 PRESSURE_TOLERANCE = 2e-4
@@ -86,8 +88,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     if found is None:
         raise ParseError("expected the banner of cp.x, found none.")
     starts = [match.start() for match in _BLOCK.finditer(source.data)]
-    end = starts[0] if starts else min(len(source.data), 1 << 20)
-    header = source.data[found.start() : end]
+    header = source.data[found.start() : min([*starts[:1], len(source.data), HEADER_BYTES])]
     account = _Account()
     held = b"Ions are not allowed to move" in header
     masses = _masses(header, source.limits.atoms)

@@ -154,12 +154,12 @@ def _optional(
     item: Group, frame: Arrays, method: Method, parameters: Mapping[str, Any], warnings: list[str]
 ) -> dict[str, tuple[F64, str]]:
     """Further labels with their units; a damaged one is dropped with a warning."""
-    results, fermi = item.group("results"), item.group("wave_functions")
+    results = item.group("results")
     n_atoms = len(frame["atomic_numbers"])
     charge = parameters.get("charge", 0)
     wanted: list[tuple[str, Mapping[str, Any], str, tuple[int, ...], str]] = [
         ("stress", results, "stress", (6,), "eV/angstrom^3"),
-        ("fermi_energy", fermi, "fermi_levels", (1,), "eV"),
+        ("fermi_energy", item.group("wave_functions"), "fermi_levels", (1,), "eV"),
         ("charge", {"charge": charge}, "charge", (), "e"),
         ("initial_magnetic_moments", item.group("atoms"), "magmoms", (n_atoms,), "muB"),
     ]
@@ -172,14 +172,13 @@ def _optional(
         wanted.append(("magnetic_moment_vectors", results, "non_collinear_magmoms", (n_atoms, 3), "muB"))
     found: dict[str, tuple[F64, str]] = {}
     for name, there, key, shape, unit in wanted:
+        if key not in there:
+            continue
         try:
-            values = required(there, key, shape) if key in there else None
+            found[name] = (_rows(name, required(there, key, shape)), unit)
         except ParseError as error:
             warnings.append(f"{name} was not read: {error.message}")
-            continue
-        if values is not None:
-            found[name] = (values, unit)
-    return {name: (_rows(name, values), unit) for name, (values, unit) in found.items()}
+    return found
 
 
 def _rows(name: str, values: F64) -> F64:

@@ -85,6 +85,8 @@ def _compared(frame: dict[str, Any], frames: Frames, row: int) -> str:
 
 def _same_view(mine: np.ndarray, theirs: np.ndarray, here: np.ndarray, there: np.ndarray) -> bool:
     """Whether forces point the same way as seen from the atoms: products of arms and forces do not change by turning."""
+    if here.shape != there.shape:
+        return False
     products = [(places - places.mean(axis=0)) @ forces.T for places, forces in ((here, mine), (there, theirs))]
     return bool(np.allclose(*products, rtol=1e-2, atol=2e-2))
 

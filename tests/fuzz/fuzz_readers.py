@@ -140,7 +140,12 @@ def fuzz_in_processes(name: str, runs: int) -> None:
         print(f"{name}: a process ended with {code}, see {folder}.log", flush=True)
     kinds = sorted(path.stem for path in (BUILD / "findings" / folder).glob("*.txt"))
     rate = (executions(folder) - goal + runs) / (time.monotonic() - start)
-    print(f"{name}: {executions(folder):,} executions, {rate:.0f}/s, {len(kinds)} findings", *kinds, sep="\n  ", flush=True)
+    print(
+        f"{name}: {executions(folder):,} executions, {rate:.0f}/s, {len(kinds)} findings",
+        *kinds,
+        sep="\n  ",
+        flush=True,
+    )
     _write_runs()
 
 

@@ -48,11 +48,16 @@ SIDECARS = (
 def of_target(name: str, collected: Path) -> dict[str, bytes]:
     """The seeds of a target by digest: fixtures, inputs collected from tests, what earlier runs found."""
     folder = TARGETS[name].folder
-    found = {"archive": _archives, "records": _records, "sidecar": lambda: iter(SIDECARS)}
-    contents = list(found[name]() if name in found else _fixtures(name))
+    contents = fixtures(name)
     for place in (collected / folder, FOUND / folder):
         contents += [path.read_bytes() for path in sorted(place.glob("*")) if path.is_file()]
     return {hashlib.sha256(content).hexdigest()[:16]: content for content in contents if len(content) <= LARGEST}
+
+
+def fixtures(name: str) -> list[bytes]:
+    """The seeds of a target that are committed: files of tests/data, or samples of what is no output."""
+    made = {"archive": _archives, "records": _records, "sidecar": lambda: iter(SIDECARS)}
+    return list(made[name]() if name in made else _fixtures(name))
 
 
 def _fixtures(name: str) -> Iterator[bytes]:
@@ -90,7 +95,9 @@ def _records() -> Iterator[bytes]:
     )  # fmt: skip
     array = layout.ArrayRecord(level="atom", dtype="float64", shape=(3,), rows=128, chunk_rows=64, shard_rows=128)
     file = layout.FileRecord(bytes=10, sha256=digest, blocks="0123456789abcdef")
-    manifest = layout.Manifest(n_configurations=3, n_atoms=128, arrays={"positions": array}, files={"positions/c.0": file})
+    manifest = layout.Manifest(
+        n_configurations=3, n_atoms=128, arrays={"positions": array}, files={"positions/c.0": file}
+    )
     segment = layout.Segment(n_calculations=1, content=digest, arrays=manifest, files={"ids.bin": file})
     split = Split(content=digest, recipe={"seed": 1}, parts={"train": (digest[:32],), "test": ()}, notes=("x",))
     for record in (snapshot, segment, split, calculation(1)):

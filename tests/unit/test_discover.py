@@ -108,6 +108,11 @@ def test_a_home_folder_keeps_its_name_to_itself(tmp_path: Path, monkeypatch: pyt
         ("kind: gas", r"mlpdata\.yaml: kind: "),
         ("temperature: -3", r"mlpdata\.yaml: temperature: "),
         ("- 1", r"mlpdata\.yaml: the document: "),
+        ("method: {code: vasp, functionl: PBE}", r"mlpdata\.yaml: method\.functionl: expected one of code, code_ver"),
+        (
+            "method: {code: vasp, hubbard: [{species: Fe, u: 4, x: 1}]}",
+            r"mlpdata\.yaml: method\.hubbard\.0\.x: expected one of spec",
+        ),
         ("!!python/object/apply:os.mkdir [pwned]", r"mlpdata\.yaml:1: expected YAML, found: could not determine"),
         ("[" * 100_000, r"mlpdata\.yaml: expected YAML of few levels"),
         ("#" * (2 << 20), r"mlpdata\.yaml: expected at most 1 MiB"),

@@ -1,0 +1,145 @@
+"""Branches of each module of the readers that seeds and findings reach, and the small files worth keeping.
+
+::
+
+    python tests/fuzz/reached.py          # the table: fixtures, tests' inputs and corpus replayed under coverage
+    python tests/fuzz/reached.py --keep   # also write the smallest set of files into tests/data/fuzz/
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import coverage
+
+sys.path.insert(0, str(Path(__file__).parent))
+BUILD = Path("build/fuzz")
+ROOT = Path(__file__).parents[2]
+READERS = ROOT / "mlpdata" / "readers"
+KEPT = ROOT / "tests" / "data" / "fuzz"
+MOST, LARGEST = 40, 4096
+"""Files kept for a target, and bytes of one where something as good is that small."""
+
+Arcs = set[tuple[str, int, int]]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_true", help="write what is worth keeping into tests/data/fuzz")
+    parser.add_argument("targets", nargs="*")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    whole = coverage.Coverage(branch=True, data_file=None, include=[f"{READERS}/*"])
+    whole.start()
+    from targets import TARGETS
+
+    whole.stop()
+    lines = coverage.CoverageData(no_disk=True)
+    lines.update(whole.get_data())
+    for name in given.targets or TARGETS:
+        arcs = _arcs_of_target(name)
+        if given.keep:
+            keep(name, arcs)
+        for found in arcs.values():
+            lines.add_arcs(_by_file(found[1]))
+        print(f"{name}: {len(arcs)} inputs", file=sys.stderr, flush=True)
+    print(json.dumps(_report(lines), indent=1))
+
+
+def _arcs_of_target(name: str) -> dict[str, tuple[bytes, Arcs]]:
+    """Every input of a target that is there, with the arcs it runs through."""
+    import seeds
+    from targets import TARGETS, refused
+
+    target = TARGETS[name]
+    contents = seeds.of_target(name, BUILD / "seeds")
+    for path in sorted((BUILD / "corpus" / target.folder).glob("*")):
+        contents.setdefault(path.name, path.read_bytes())
+    measured = {}
+    for digest, content in contents.items():
+        with measuring() as arcs, suppress(Exception):  # a finding is the business of the fuzzer
+            refused(target, content)
+        measured[digest] = (content, arcs)
+    return measured
+
+
+@contextmanager
+def measuring() -> Iterator[Arcs]:
+    """The arcs of readers that run inside."""
+    arcs: Arcs = set()
+    cover = coverage.Coverage(branch=True, data_file=None, include=[f"{READERS}/*"])
+    cover.start()
+    try:
+        yield arcs
+    finally:
+        cover.stop()
+        seen = cover.get_data()
+        arcs.update((file, start, end) for file in seen.measured_files() for start, end in seen.arcs(file) or ())
+
+
+def _by_file(arcs: Iterable[tuple[str, int, int]]) -> dict[str, list[tuple[int, int]]]:
+    files: dict[str, list[tuple[int, int]]] = {}
+    for file, start, end in arcs:
+        files.setdefault(file, []).append((start, end))
+    return files
+
+
+def _report(lines: coverage.CoverageData) -> dict[str, Any]:
+    """Branches by module: reached, all, and those missing."""
+    cover = coverage.Coverage(branch=True, data_file=None, include=[f"{READERS}/*"])
+    cover.get_data().update(lines)
+    path = BUILD / "coverage.json"
+    cover.json_report(outfile=str(path))
+    files = json.loads(path.read_text())["files"]
+    return {
+        Path(file).stem: {
+            "reached": found["summary"]["covered_branches"],
+            "branches": found["summary"]["num_branches"],
+            "missing": found["missing_branches"],
+        }
+        for file, found in files.items()
+    }
+
+
+def keep(name: str, measured: dict[str, tuple[bytes, Arcs]]) -> None:
+    """Write the few small inputs that together run through all arcs that the fixtures leave out."""
+    import seeds
+    from targets import TARGETS
+
+    folder = KEPT / TARGETS[name].folder
+    fixtures = {content for content in seeds.fixtures(name)}
+    reached: Arcs = set().union(*(arcs for content, arcs in measured.values() if content in fixtures))
+    rest = {digest: found for digest, found in measured.items() if found[0] not in fixtures}
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*"):
+        old.unlink()
+    for digest in _greedy(rest, reached):
+        (folder / digest[:16]).write_bytes(rest[digest][0])
+
+
+def _greedy(measured: dict[str, tuple[bytes, Arcs]], reached: Arcs) -> Iterator[str]:
+    """Digests by what they add, small files first: more arcs for each byte past a floor of 500."""
+    gains = {digest: arcs - reached for digest, (_, arcs) in measured.items()}
+    for _ in range(MOST):
+        gains = {digest: left for digest, arcs in gains.items() if (left := arcs - reached)}
+        if not gains:
+            return
+        best = max(gains, key=lambda digest: (len(gains[digest]) / (2000 + _weight(measured[digest][0])), digest))
+        reached = reached | gains[best]
+        yield best
+
+
+def _weight(content: bytes) -> int:
+    return len(content) if len(content) <= LARGEST else 4 * len(content)
+
+
+if __name__ == "__main__":
+    main()
