@@ -10,6 +10,7 @@
     |- InputError         exit 3  an input file cannot be used: mend or leave the file
     |  |- NotRecognised           no reader knows this content
     |  |- ParseError              a place in the file is not what the format says
+    |  |- UnitsUnknown            numbers without units, and nobody said any
     |  `- LimitExceeded           larger than a bound that protects the machine
     |- StoreError         exit 4  the store refuses: free it, update, or try again
     |  |- StoreLocked             another writer holds the lock
@@ -111,6 +112,12 @@ class ParseError(InputError):
     """A place in the file is not what the format says."""
 
     code = "parse"
+
+
+class UnitsUnknown(InputError):  # noqa: N818  reads as the verdict it is
+    """Numbers of a file that states no units, and nobody said any."""
+
+    code = "units-unknown"
 
 
 class LimitExceeded(InputError):  # noqa: N818  reads as the verdict it is

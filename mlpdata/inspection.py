@@ -13,7 +13,7 @@ from mlpdata.discover import files_below
 from mlpdata.elements import SYMBOLS, hill
 from mlpdata.errors import MlpdataError, NotRecognised, UsageError
 from mlpdata.frames import Frames
-from mlpdata.readers.registry import Ending, Header, Undeclared, open_run, recognise_file
+from mlpdata.readers.registry import Ending, Header, Undeclared, Unplaced, open_run, recognise_file
 from mlpdata.schema.properties import CONFIGURATION, NO, PROPERTIES
 from mlpdata.schema.sidecar import Declared
 
@@ -71,7 +71,7 @@ class _Seen:
         self.undeclared = False
         self.keys: dict[str, str] = {}
 
-    def take(self, item: Header | Frames | Undeclared | Ending) -> None:
+    def take(self, item: Header | Frames | Undeclared | Unplaced | Ending) -> None:
         """Note one item of a file."""
         if isinstance(item, Header):
             self.headers.append(item)
@@ -81,8 +81,20 @@ class _Seen:
             self.undeclared = True
             self.keys.update(item.keys)
             self._take_frames(Frames(item.n_atoms, item.arrays))
+        elif isinstance(item, Unplaced):
+            self._take_unplaced(item)
         else:
             self._take_frames(item)
+
+    def _take_unplaced(self, labels: Unplaced) -> None:
+        """Labels without a geometry: shown, though nothing can be stored of them."""
+        frame = unplaced_json(labels)
+        self.n_with_forces += frame["forces"] is not None
+        for ends, there in ((self.forced, frame["forces"]), (self.labelled, frame["energy"])):
+            if there is not None:
+                ends[1:] = [frame]
+                if len(ends) == 1:
+                    ends.insert(0, frame)
 
     def _take_frames(self, frames: Frames) -> None:
         energies = ~np.isnan(frames.energy)
@@ -105,6 +117,7 @@ class _Seen:
         ends = self.forced or self.labelled or self.bare
         header = self.headers[0] if self.headers else None
         last = ends[-1] if ends else {}
+        stated = {"atomic_numbers": list(header.atomic_numbers)} if header and header.atomic_numbers else {}
         return {
             "path": path,
             "error": None,
@@ -127,8 +140,8 @@ class _Seen:
             "method": header.method.as_json() if header else None,
             "left_out": [one.as_json() for ending in self.endings for one in ending.left_out],
             "warnings": [one for ending in self.endings for one in ending.warnings],
-            "first": ends[0] if ends else None,
-            "last": ends[-1] if ends else None,
+            "first": ends[0] if ends else stated or None,
+            "last": ends[-1] if ends else stated or None,
         }
 
     def _unit(self, name: str) -> str | None:
@@ -152,8 +165,18 @@ def frame_json(frames: Frames, index: int) -> dict[str, Any]:
             else name not in one or (value.ndim == 0 and value == row.absent)
         )
         values[name] = None if absent else value.tolist()
-    free, sigma0, no_entropy = (values[name] for name in ("energy", "energy_sigma0", "energy_no_entropy"))
-    return {**values, "energies": {"free": free, "sigma0": sigma0, "no_entropy": no_entropy}}
+    return {**values, "energies": _energies(values)}
+
+
+def unplaced_json(labels: Unplaced) -> dict[str, Any]:
+    """Labels without a geometry as JSON values."""
+    values: dict[str, Any] = dict.fromkeys(PROPERTIES)
+    values.update((name, value.values.tolist()) for name, value in labels.arrays.items())
+    return {**values, "energies": _energies(values)}
+
+
+def _energies(values: dict[str, Any]) -> dict[str, Any]:
+    return {"free": values["energy"], "sigma0": values["energy_sigma0"], "no_entropy": values["energy_no_entropy"]}
 
 
 def _formula(atomic_numbers: NDArray[np.uint8]) -> str:

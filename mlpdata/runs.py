@@ -15,7 +15,7 @@ from mlpdata import joining
 from mlpdata.checks.gatekeeper import Gatekeeper
 from mlpdata.checks.measures import Circumstances
 from mlpdata.discover import Output
-from mlpdata.errors import InputError, UnitError
+from mlpdata.errors import InputError, UnitsUnknown
 from mlpdata.frames import Frames
 from mlpdata.joining import Beside
 from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run
@@ -25,6 +25,9 @@ from mlpdata.schema.sidecar import Sidecar
 from mlpdata.units import CONSTANTS, F64
 
 logger = logging.getLogger(__name__)
+
+VOLUME_CHANGE = 0.05
+"""Past it the plane waves of the first cell are those of another cutoff: stress and energy drift with the volume."""
 
 Event = Frames | Calculation
 """Frames of a run in order, then its Calculation, which closes it."""
@@ -69,7 +72,7 @@ def _read_beside(others: Iterable[Output]) -> tuple[_Besides, list[str]]:
     for other in others:
         try:
             with open_run(other.path, declared=other.sidecar.of_numbers) as opened:
-                items = [item for item in opened.items() if not isinstance(item, Undeclared)]
+                items = [item for item in opened.items() if isinstance(item, Header | Frames | Ending)]
                 beside.append((other, joining.beside(_sources(other, opened), items)))
         except InputError as error:
             unread.append(_unread(other, error))
@@ -92,7 +95,7 @@ def _read(output: Output, beside: _Besides, unread: Sequence[str]) -> Iterator[E
                 partners = [runs[number - 1] for _, runs in beside if len(runs) >= number]
                 run = _Run(item, opened, output, number, partners)
             elif isinstance(item, Undeclared):
-                raise _without_units(item)
+                raise _without_units(item, output)
             elif run is not None and isinstance(item, Frames):
                 yield from run.passed(run.joined(item))
             elif run is not None and isinstance(item, Ending):
@@ -118,12 +121,13 @@ def _sources(output: Output, opened: Opened) -> tuple[Source, ...]:
     )
 
 
-def _without_units(found: Undeclared) -> UnitError:
+def _without_units(found: Undeclared, output: Output) -> UnitsUnknown:
     """What to say of numbers without units, and of the names that the file gives them."""
     labels = ", ".join(f"{name} as {key!r}" for name, key in found.keys.items()) or "no labels"
-    return UnitError(
+    return UnitsUnknown(
         f"expected numbers with units, found a file that states none ({labels}). "
-        "Say what they are: --units energy=eV,length=angstrom, or units: in mlpdata.yaml beside the file."
+        "Say what they are: --units energy=eV,length=angstrom, or units: in mlpdata.yaml beside the file.",
+        path=output.path,
     )
 
 
@@ -140,6 +144,7 @@ class _Run:
         self.forces_seen = False
         self.notes: list[str] = []
         self.cell: F64 | None = None
+        self.volume_change = 0.0
         self.shape: tuple[int, bool] | None = None
 
     def joined(self, frames: Frames) -> Frames:
@@ -167,6 +172,8 @@ class _Run:
         self.forces_seen |= "forces" in frames and not bool(np.isnan(frames.forces).all())
         if self.cell is None and len(frames):
             self.cell = frames.cell[0]
+        if self.header.basis_fixed_at and self.cell is not None:
+            self.volume_change = max(self.volume_change, _volume_change(frames, self.cell))
         self.shape = self.shape or (int(frames.n_atoms[0]), bool(frames.pbc[0].any()))
         labelled = _labelled(frames)
         self.left_out += [
@@ -183,6 +190,11 @@ class _Run:
         sidecar, partners = self.output.sidecar, self._agreeing()
         if mistake := self.gates.mistaken_units():
             logger.warning("%s: %s", self.name, mistake)
+        if self.volume_change > VOLUME_CHANGE:
+            self.notes.append(
+                f"the volume changed by {self.volume_change:.1%} and the plane waves are those of the first cell: "
+                "energies and stress are not those of the stated cutoff."
+            )
         status, reason = _joint_status(ending, partners)
         starts = np.cumsum([len(self.sources), *(len(partner.sources) for partner in partners)])
         others = [
@@ -245,6 +257,12 @@ def _labelled(frames: Frames) -> NDArray[np.bool_]:
         pairs = np.repeat(np.arange(len(frames)), frames.n_atoms**2)
         labelled[pairs[~np.isnan(frames.get("hessian")[:, 0, 0])]] = True
     return labelled
+
+
+def _volume_change(frames: Frames, cell: F64) -> float:
+    """Largest relative difference of the volumes of configurations from that of `cell`."""
+    volume = float(np.abs(np.linalg.det(cell)))
+    return float(np.nanmax(np.abs(frames.volume / volume - 1), initial=0.0)) if volume > 0 else 0.0
 
 
 def _spacing(kpoints: Kpoints | None, cell: F64 | None) -> float | None:

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -223,13 +224,13 @@ def _hold(fixed: NDArray[np.int8], name: str, atoms: Any, components: Any) -> No
 
 def decoded(value: Any) -> Any:
     """The value that ASE's JSON stands for: an array where it is `{"__ndarray__": [shape, dtype, numbers]}`."""
-    if isinstance(value, Mapping) and isinstance(pointer := value.get("__ndarray__"), list) and len(pointer) == 3:
-        numbers = as_numbers(pointer[2])
-        shape = as_numbers(pointer[0])
-        if numbers is not None and shape is not None and shape.prod() == numbers.size:
-            return numbers.reshape(shape.astype(np.int64))
-    if isinstance(value, Mapping) and value.get("__ase_objtype__") == "cell":
-        return decoded(value.get("array", value.get("cell")))
+    match value:
+        case {"__ndarray__": [list() as shape, _, spelled]} if all(type(n) is int and n >= 0 for n in shape):
+            numbers = as_numbers(spelled)
+            if numbers is not None and len(shape) < 9 and numbers.size == math.prod(shape):
+                return numbers.reshape(shape)
+        case {"__ase_objtype__": "cell"}:
+            return decoded(value.get("array", value.get("cell")))
     return value
 
 

@@ -19,7 +19,7 @@ from mlpdata.digest import sha256_json
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Input
 from mlpdata.readers.ase_atoms import Image, blocks, image, zeroed
-from mlpdata.readers.ase_db_rows import Row, is_sqlite, opened
+from mlpdata.readers.ase_db_rows import Row, is_cut, is_sqlite, opened
 from mlpdata.readers.declared import Meaning
 from mlpdata.readers.registry import Ending, Header, Printed, Reader, Undeclared
 from mlpdata.schema.calculation import LeftOut
@@ -56,6 +56,8 @@ def read(source: Input) -> Iterator[Header | Printed | Undeclared | Ending]:
         yield from chain([block] if block else [], found)
     if len(database.calculators) > 1:
         meaning.warn(f"rows of several calculators: {code}")
+    if not seen.fault and is_sqlite(source.head) and is_cut(source):
+        seen.fault = "expected as many pages as the database counts, found fewer. The file is cut."
     yield meaning.ending("truncated" if seen.fault else "complete", seen.fault, tuple(seen.left_out))
 
 
@@ -83,7 +85,18 @@ def _image(row: Row, limit: int) -> Image:
     atoms["pbc"] = np.zeros(3) if atoms["pbc"] is None else atoms["pbc"]
     named = {**row.values.get("data", {}), **row.values.get("key_value_pairs", {})}
     results = {name: row.values[name] for name in _RESULTS if row.values.get(name) is not None}
+    for name, value in (*atoms.items(), *results.items(), *named.items()):
+        if _is_undecoded(value):
+            raise ParseError(f"expected an array as {name}, found one whose shape or numbers are damaged.")
     return image(row.number, atoms, {**named, **results}, limit)
+
+
+def _is_undecoded(value: object) -> bool:
+    """Whether a value spells an array of numbers that does not make one."""
+    match value:
+        case {"__ndarray__": [_, str() as kind, *_]}:
+            return kind.startswith(("float", "int", "uint", "bool"))
+    return isinstance(value, dict) and "__ndarray__" in value
 
 
 def _is_database(head: bytes) -> bool:

@@ -88,11 +88,22 @@ def is_sqlite(head: bytes) -> bool:
 # -- SQLite
 
 
+def is_cut(source: Input) -> bool:
+    """Whether an SQLite file holds fewer pages than its header counts.
+
+    References:
+        https://www.sqlite.org/fileformat.html, 1.3: the count is valid where the numbers at 24 and 92 agree.
+    """
+    head = source.data[:100]
+    size, count = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+    return head[24:28] == head[92:96] and len(source.data) < (1 << 16 if size == 1 else size) * count
+
+
 @contextmanager
 def _sqlite_faults_as_ours() -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, sqlite3.Warning) as error:
+    except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:  # SQLite's message may quote damaged names
         raise ParseError(f"expected a whole SQLite database, found: {error}. The file is damaged or cut.") from error
 
 
@@ -239,6 +250,7 @@ def _json_database(source: Input) -> Database:
 
 
 _CALCULATOR = re.compile(rb'"calculator": {0,4}"([^"\n]{1,60})"')
+_BESIDE_ROWS = {"ids", "nextid", "metadata"}
 _SPACE = re.compile(r"\s*+")
 _ROW = re.compile(r'[{,]\s{0,100}"(\w{1,40})"\s{0,100}:\s{0,100}')
 
@@ -252,7 +264,10 @@ def _json_rows(text: str) -> Iterator[Row]:
             found, place = decoder.raw_decode(text, match.end())
         except (ValueError, RecursionError) as error:
             raise ParseError(f"expected a whole row {match[1]!r}, found {str(error)[:80]}. The file is cut.") from error
-        if match[1].isdecimal() and isinstance(found, dict):
+        if not match[1].isdecimal():
+            if match[1] not in _BESIDE_ROWS:
+                yield Row(-1, {}, f"expected the number of a row, found {match[1]!r}.")
+        elif isinstance(found, dict):
             values = {name: decoded(value) for name, value in found.items()}
             for name in ("key_value_pairs", "data"):
                 values[name] = _named(found.get(name))

@@ -1,8 +1,8 @@
 """CP2K's log with its companion files: energies, forces, optimisations, dynamics; CP2K 2.6 to 2026.
 
-`cp2k_headings` divides a log into runs and evaluations, `cp2k_steps` finds the geometry and the labels of each,
-`cp2k_companions` the files that hold what the log lacks. The total energy holds -TS where occupations are smeared, so
-it is the one that the forces derive from.
+`cp2k_headings` divides a log into runs and evaluations, be it one or thousands (pitfall C5), `cp2k_steps` finds the
+geometry and the labels of each, `cp2k_companions` the files that hold what the log lacks. The total energy holds -TS
+where occupations are smeared, so it is the one that the forces derive from.
 
 References:
     CP2K manual, https://manual.cp2k.org.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +28,7 @@ from mlpdata.readers.cp2k_facts import Facts
 from mlpdata.readers.cp2k_headings import Run, runs
 from mlpdata.readers.cp2k_method import has_smearing, method
 from mlpdata.readers.cp2k_steps import Frame, Steps
-from mlpdata.readers.registry import Ending, Header, Printed, Reader
+from mlpdata.readers.registry import Ending, Header, Printed, Reader, Unplaced
 from mlpdata.schema.calculation import EnergyKind, ForcesAre, LeftOut, Status
 from mlpdata.schema.properties import ATOM, NO, PROPERTIES, YES
 from mlpdata.units import F64, Quantity
@@ -41,7 +42,7 @@ NOISE = 0.01
 """The largest force counts as no less than this: sums of forces are noisy by some 1e-6 hartree/bohr."""
 
 
-def read(source: Input) -> Iterator[Header | Printed | Ending]:
+def read(source: Input) -> Iterator[Header | Printed | Unplaced | Ending]:
     """The runs of a log, each a Header, its frames, an Ending.
 
     Raises:
@@ -56,7 +57,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
         yield from _read_run(source, run, beside)
 
 
-def _read_run(source: Input, run: Run, beside: Companions) -> Iterator[Header | Printed | Ending]:
+def _read_run(source: Input, run: Run, beside: Companions) -> Iterator[Header | Printed | Unplaced | Ending]:
     """One run; a frame that cannot be read costs itself only."""
     evaluations = [one for one in run.evaluations() if "again" not in one.marks]  # once more at the last geometry
     first = run.first("energy")
@@ -65,20 +66,22 @@ def _read_run(source: Input, run: Run, beside: Companions) -> Iterator[Header | 
     facts = Facts.of(text)
     steps = Steps(source, evaluations, beside, facts.kind, facts.ensemble, facts.pbc, facts.writes_velocities)
     steps.find_first_geometry(run.first("coordinates"))
-    frames, left_out = cp2k_path.images(source, run, steps) if facts.kind == "neb" else _frames(steps)
+    unplaced: list[Unplaced] = []
+    frames, left_out = cp2k_path.images(source, run, steps) if facts.kind == "neb" else _frames(steps, unplaced)
     steps.say_what_is_missing(frames)
     masked = _zeroed(frames)
     yield _header(text, run, steps, facts, frames, masked)
     for group in _of_equal_units(frames):
         for block in by_block((len(frame.atomic_numbers), frame) for frame in group):
             yield _printed(block, facts, masked)
+    yield from unplaced
     limit = ("the optimisation reached its limit of steps",) if run.first("limit") else ()
     warnings = (*facts.warnings, *steps.warnings, *beside.all_warnings(), *limit)
     yield Ending(*_status(source, run), tuple(left_out), warnings)
 
 
-def _frames(steps: Steps) -> tuple[list[Frame], list[LeftOut]]:
-    """The frames of a run, and what did not become one."""
+def _frames(steps: Steps, unplaced: list[Unplaced]) -> tuple[list[Frame], list[LeftOut]]:
+    """The frames of a run, and what did not become one; labels without a geometry are added to `unplaced`."""
     frames: list[Frame] = []
     left_out: list[LeftOut] = []
     for index, (evaluation, number_of_step) in enumerate(zip(steps.evaluations, steps.numbered(), strict=True)):
@@ -87,7 +90,16 @@ def _frames(steps: Steps) -> tuple[list[Frame], list[LeftOut]]:
                 frames.append(steps.frame(index, number_of_step))
         except ParseError as error:
             left_out.append(LeftOut(line=error.line or 0, reason=error.message))
+            if frames and steps.lacks_geometry(index):
+                unplaced += _unplaced(steps, index, len(frames[-1].atomic_numbers))
     return frames, left_out
+
+
+def _unplaced(steps: Steps, index: int, n_atoms: int) -> Iterator[Unplaced]:
+    """The labels of an evaluation that has no geometry."""
+    with suppress(ParseError):
+        labels = steps.labels(index, n_atoms)
+        yield Unplaced(n_atoms, {name: Quantity(label.values, label.unit) for name, label in labels.items()})
 
 
 def _zeroed(frames: Sequence[Frame]) -> NDArray[np.bool_] | None:
@@ -121,6 +133,7 @@ def _header(
         energy_kind=energy_kind,
         forces_are=forces,
         temperature_target=facts.temperature,
+        basis_fixed_at="first cell" if facts.moves_cell else None,
     )
 
 

@@ -162,8 +162,10 @@ def coordinates(source: Input, mark: Mark) -> Geometry:
     if (atomic_numbers > 118).any():
         raise ParseError("expected atomic numbers, found something else.")
     where = unit(mark.text.rsplit(b" IN ", 1)[1], "length")
-    kinds = numbers(b" ".join(columns[1]), rows).astype(int)
-    return Geometry(atomic_numbers.astype(np.uint8), values[:3].T, where, values[4], kinds)
+    kinds = numbers(b" ".join(columns[1]), rows)
+    if (kinds > rows).any():
+        raise ParseError(f"expected at most {rows} kinds of atom, found {kinds.max():g}.")
+    return Geometry(atomic_numbers.astype(np.uint8), values[:3].T, where, values[4], kinds.astype(int))
 
 
 def check_order(index: list[bytes]) -> None:

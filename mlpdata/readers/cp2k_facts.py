@@ -61,6 +61,11 @@ class Facts:
     """Date and process, which tell this run from others."""
     warnings: tuple[str, ...] = field(default=())
 
+    @property
+    def moves_cell(self) -> bool:
+        """Whether the cell varies, while the numbers of points of the grids stay those of the first one."""
+        return self.kind == "vc-relax" or (self.ensemble or "").startswith(("NPT", "NPE", "MSST", "HYDROSTATICSHOCK"))
+
     @classmethod
     def of(cls, text: bytes) -> Facts:
         """From the text of a run before its first energy; what cannot be read is absent, and said."""

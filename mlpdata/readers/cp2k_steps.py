@@ -163,6 +163,30 @@ class Steps:
         step = -1 if numbered is None else numbered
         return Frame(atomic_numbers, pbc, labels, _converged(evaluation), step, line)
 
+    def lacks_geometry(self, index: int) -> bool:
+        """Whether neither the log nor a companion has positions for an evaluation."""
+        with suppress(ParseError):
+            energy, _ = self._energy(self.evaluations[index])
+            return self._coordinates(index) is None and (
+                _find(self.companions.positions, self.numbered()[index], energy) is None
+            )
+        return False
+
+    def labels(self, index: int, n_atoms: int) -> dict[str, Label]:
+        """Energy and forces of an evaluation as the log prints them.
+
+        Raises:
+            ParseError: one of them cannot be read.
+        """
+        evaluation = self.evaluations[index]
+        energy, unit = self._energy(evaluation)
+        forces = (
+            {"forces": Label(*blocks.forces(self.source, mark, n_atoms))}
+            if (mark := evaluation.marks.get("forces"))
+            else {}
+        )
+        return {"energy": Label(np.array(energy), unit), **forces}
+
     def _energy(self, evaluation: Evaluation) -> tuple[float, str]:
         energy, unit = blocks.energy(evaluation.energy)
         if (other := evaluation.marks.get("free_energy")) and abs(blocks.energy(other)[0] - energy) > 1e-9:

@@ -1,10 +1,12 @@
 """Standard output of cp.x: the blocks "Physical Quantities at step" of Car-Parrinello dynamics.
 
-Only these blocks, one every `iprint` steps, hold an energy with the positions it belongs to. Everything is in Hartree
-atomic units, the stress in GPa and positive in compression (pitfall Q1). The printed stress holds the momentum of the
-nuclei, which is no label: it is taken off by the printed velocities, and where "Pressure of Nuclei" does not bear that
-out the stress is left out. While the electrons are brought to their ground state with the ions held, no block
-but one that "convergence achieved" closes is a frame of the Born-Oppenheimer surface.
+A block, printed every 100 steps and after the last, holds an energy with the positions it belongs to. Of the other
+steps there is a row with the energy here, and their positions are in the files of `espresso_cp_files`. Everything is in
+Hartree atomic units, the stress in GPa and positive in compression (pitfall Q1), lattice vectors are columns. The
+printed stress holds the momentum of the nuclei, which is no label: it is taken off by the printed velocities, and where
+"Pressure of Nuclei" or the kinetic energy in the row does not bear that out the stress is left out. While the electrons
+are brought to their ground state with the ions held, no block but one that "convergence achieved" closes is a frame
+of the Born-Oppenheimer surface.
 
 References:
     CPV/src/print_out.f90 and printout_base.f90 of Quantum ESPRESSO 6 and 7.
@@ -23,7 +25,9 @@ from numpy.typing import ArrayLike
 from mlpdata import units
 from mlpdata.errors import MlpdataError, ParseError
 from mlpdata.frames import by_block
+from mlpdata.readers import espresso_cp_files
 from mlpdata.readers.archive import Input
+from mlpdata.readers.espresso_cp_files import Beside
 from mlpdata.readers.espresso_names import atomic_number, dispersion_of, functional, run_of
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import number, numbers, whole
@@ -37,6 +41,8 @@ _BLOCK = re.compile(rb"^ \* Physical Quantities at step: +(\S+)", re.M)
 _END = re.compile(rb"^ +writing restart file|^   Averaged Physical Quantities|^   MAIN:", re.M)
 _CONVERGED = b"MAIN: convergence achieved"
 _DONE = b"JOB DONE."
+_TITLE = re.compile(rb"^ +nfi +ekinc (?=[^\n]*\betot\b)[^\n]*", re.M)
+_ROW = re.compile(rb"^ {1,9}(\S{1,10})((?: +\S{1,30}){10,14}) *\n", re.M)
 _MASS = re.compile(rb"^   Species +(\d+) atoms = +(\d{1,9}) mass = +(\S+) \(a\.u\.\)", re.M)
 _BLANK = re.compile(rb"[ \t\r]*\n")
 _TABLE_ROW = re.compile(rb"   ([A-Z][A-Za-z0-9_-]{0,5}) +(\S[^\n]*)\n")
@@ -44,6 +50,8 @@ HEADER_BYTES = 1 << 20
 """Where what holds for the whole run is looked for."""
 GPA = units.BOHR**3 / units.HARTREE * 10 / units.EV_PER_ANGSTROM3
 """One GPa in hartree/bohr^3."""
+KINETIC_TOLERANCE = 1e-6
+"""Rounding of masses in six digits, relative."""
 PRESSURE_TOLERANCE = 2e-4
 """Rounding of the printed pressure of the nuclei, and of masses in six digits [GPa]."""
 

@@ -22,6 +22,8 @@ _DISPERSIONS = (
     (rb"XDM dispersion|Exchange-hole dipole", "XDM"),
 )
 _XML_DISPERSIONS = {"dft-d": "D2", "grimme-d2": "D2", "ts": "TS", "xdm": "XDM", "mbd": "MBD"}
+BERRY_FIELD = b"Using Berry phase electric field"
+"""What pw.x says of a homogeneous field in a crystal."""
 _SHELLS = {b"0": "s", b"1": "p", b"2": "d", b"3": "f"}
 _D3 = {"2": "D2", "3": "D3", "4": "D3(BJ)", "5": "D3M", "6": "D3M(BJ)"}
 
@@ -111,7 +113,7 @@ def _spin(header: bytes) -> str | None:
 
 def _external(header: bytes) -> tuple[str, ...]:
     """What acts on the electrons besides the nuclei, in the words of the output."""
-    found = re.findall(rb"Adding external electric field|Assuming isolated system, [^\n]{0,200}", header)
+    found = re.findall(rb"Adding external electric field|Assuming isolated system, [^\n]{0,200}|" + BERRY_FIELD, header)
     return tuple(sorted({line.decode("latin-1").strip() for line in found}))
 
 

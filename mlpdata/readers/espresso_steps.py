@@ -24,6 +24,7 @@ _LANDMARKS = tuple(
         ("converged", b"convergence has been achieved", b""),
         ("converged", b"EXX self-consistency reached", b""),
         ("forces", b"Forces acting on atoms", rb" \([^)\n]*Ry/au\)"),
+        ("noisy", b"SCF correction compared to forces is", b""),
         ("stress", b"total   stress  (Ry/bohr**3)", b""),
         ("temperature_kinetic", b"\n     temperature ", rb" +=(?= +\S+ +K)"),
         ("final", b"inal scf calculation", b""),

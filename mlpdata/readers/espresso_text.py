@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from mlpdata.errors import NotRecognised, ParseError
 from mlpdata.frames import by_block
 from mlpdata.readers.archive import Input
-from mlpdata.readers.espresso_method import from_header
+from mlpdata.readers.espresso_method import BERRY_FIELD, from_header
 from mlpdata.readers.espresso_names import run_of, species_of
 from mlpdata.readers.espresso_steps import ENERGY, ITERATIONS, Step, steps, table
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
@@ -128,6 +128,7 @@ class _Run:
         """What is known before the first frame."""
         target = re.search(rb"Starting temperature +=\s*(\S+) K\s+temperature is controlled by", self.first_step)
         smearing = self.method.smearing
+        # with smearing the line "! total energy" is F = E - TS, and E stands below as the internal energy (pitfall Q2)
         smeared = b"(-TS)" in self.first_step or (smearing is not None and smearing.width is not None)
         return Header(
             method=self.method,
@@ -158,7 +159,8 @@ class _Run:
         if b"Forces acting on atoms" not in self.first_step:
             return "absent"
         amplitude = re.search(rb"E field amplitude \[Ha a\.u\.\]: *(\S+)", self.head)
-        return "with_external" if amplitude and number(amplitude[1]) != 0 else "physical"
+        in_field = BERRY_FIELD in self.head or (amplitude and number(amplitude[1]) != 0)
+        return "with_external" if in_field else "physical"
 
     @cached_property
     def structure(self) -> _Structure:
@@ -200,7 +202,7 @@ class _Run:
     def frames(self) -> Iterator[Step]:
         """The steps that are frames; of several energies of one geometry the last before the forces (pitfall Q3)."""
         hybrid = self.method.exact_exchange is not None
-        superseded = 0
+        superseded = noisy = 0
         for step in steps(self.text, self.start, self.end):
             step.line, self.last = self.source.line(step.start), step.start
             if step.final_scf:
@@ -210,7 +212,10 @@ class _Run:
             elif reason := step.unusable(hybrid=hybrid):
                 self.leave_out(step, reason)
             else:
+                noisy += "noisy" in step.at
                 yield step
+        if noisy:
+            self.warnings.append(f"{noisy} steps have a large SCF correction, which makes their forces noisy (pitfall Q4).")
         if superseded and not hybrid:
             self.warnings.append(f"{superseded} energies precede another SCF of the same geometry (pitfall Q3).")
 

@@ -257,7 +257,7 @@ class _Document:
             return None
         found = _Frame(self.source.line(start), self.converged(start, end), step=count)
         found.numbers["energy"] = etot[0]
-        if energies is not None and energies.find("demet") is not None:
+        if energies is not None and energies.find("demet") is not None:  # etot is F = E - TS, demet is -TS (Q2)
             found.numbers["energy_no_entropy"] = etot[0] - _numbers(energies, "demet", 1)[0]
         self.add_structure(found, start, end)
         n_atoms = len(found.atomic_numbers)

@@ -198,10 +198,16 @@ def pairs(comment: bytes) -> dict[str, bytes]:
     for key, equals, value in _PAIR.findall(comment):
         if not equals:
             continue
-        name = key.strip(b'"').decode("latin-1")
-        name = _FIXED_NAMES.get(name.lower(), name)
+        name = _name(key)
         found[name] = value if name not in found else b"%b %b" % (found[name], value)
     return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _name(key: bytes) -> str:
+    """A key as text; those that the format itself fixes in one spelling."""
+    name = key.strip(b'"').decode("latin-1")
+    return _FIXED_NAMES.get(name.lower(), name)
 
 
 _FIXED_NAMES = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}

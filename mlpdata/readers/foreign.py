@@ -8,6 +8,7 @@ should be. Whatever a library raises becomes an error of ours; what it loses is 
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib
 import io
 import logging
@@ -30,7 +31,7 @@ from mlpdata.readers import foreign_ase, foreign_cclib, foreign_dpdata
 from mlpdata.readers.archive import Input
 from mlpdata.readers.foreign_frames import Reading, Snapshot
 from mlpdata.readers.foreign_table import CODES, Code
-from mlpdata.readers.registry import Ending, Header, Printed, Reader
+from mlpdata.readers.registry import Ending, Header, Printed, Reader, plain_name
 from mlpdata.schema.calculation import LeftOut, Status
 from mlpdata.schema.functionals import LIBXC
 from mlpdata.schema.method import Method
@@ -59,7 +60,9 @@ def reader(row: Code) -> Reader:
 
 def _companions(source: Input, row: Code) -> list[Path]:
     """Files that the library needs, where they are there."""
-    return [path for pattern in row.companions for path in _matching(source.path.parent, pattern) if path.is_file()]
+    stem = plain_name(source.path).rpartition(".")[0]
+    patterns = [pattern.replace("{stem}", glob.escape(stem)) for pattern in row.companions]
+    return [path for pattern in patterns for path in _matching(source.path.parent, pattern) if path.is_file()]
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
@@ -78,13 +81,16 @@ def _read(source: Input, row: Code) -> Iterator[Header | Printed | Ending]:
     _bounded(source)
     _accepted(source, row)
     reading = _guarded(source, row)
+    _drop_last(source, row, reading)
     level = _method(source, row, reading)
     masked = any(_mask(frame) is not None and (_mask(frame) == NO).any() for frame in reading.frames)
     has_forces = any(frame.forces is not None for frame in reading.frames)
     start = sha256(reading.frames[0].positions.tobytes()) if reading.frames else None
     yield Header(
         method=level,
-        identity=sha256_json({"code": row.code, "version": level.code_version, "start": start, "sha256": source.sha256}),
+        identity=sha256_json(
+            {"code": row.code, "version": level.code_version, "start": start, "sha256": source.sha256}
+        ),
         energy_kind=row.energy_kind,
         forces_are="absent" if not has_forces else "zeroed_on_fixed" if masked else "physical",
     )
@@ -151,7 +157,7 @@ def _guarded(source: Input, row: Code) -> Reading:
             return _asked(source, row)
     except MlpdataError:
         raise
-    except Exception as error:  # a library may raise anything
+    except Exception as error:  # noqa: BLE001  a library may raise anything
         words = " ".join(str(error).split())[:200]
         raise ParseError(
             f"expected an output of {row.code} that {row.library} can read, found {type(error).__name__}: {words}. "
@@ -163,12 +169,24 @@ def _asked(source: Input, row: Code) -> Reading:
     """Ask the library, in a folder that goes away."""
     if row.library == "cclib":
         return foreign_cclib.read(source, row)
+    read = foreign_ase.read if row.library == "ase" else foreign_dpdata.read
     with tempfile.TemporaryDirectory() as folder:
-        if row.library == "dpdata":
-            return foreign_dpdata.read(source, Path(folder), row)
-        path = Path(folder) / "output"
-        path.write_bytes(source.data[:])
-        return foreign_ase.read(path, row)
+        return read(source, Path(folder), row)
+
+
+def _drop_last(source: Input, row: Code, reading: Reading) -> None:
+    """Leave out the last frame where it may hold numbers of another one: of a run that did not end, or by rule."""
+    if not reading.frames or row.library == "cclib":  # which is watched line by line
+        return
+    cut = _status(source, row)[0] != "complete" if row.ends else source.data[-1:] != b"\n"
+    if cut:
+        reason = f"expected the end of the run, found none: what {row.library} gives as the last frame may be of two."
+    elif row.last_mispaired and source.data.find(row.last_mispaired) >= 0:
+        reason = f"expected the geometry of the last step, found that of another one: {row.library} mixes them up."
+    else:
+        return
+    reading.frames.pop()
+    reading.left_out.append(LeftOut(line=0, reason=reason))
 
 
 def _method(source: Input, row: Code, reading: Reading) -> Method:
@@ -176,11 +194,12 @@ def _method(source: Input, row: Code, reading: Reading) -> Method:
     known = {name: value for name, value in reading.method.items() if value is not None}
     code_version = known.pop("code_version", None) or _found(source, row.version)
     printed = known.pop("functional_as_printed", None) or _found(source, row.functional)
+    functional = _FUNCTIONALS.get(printed.lower().removesuffix(" gradient-corrected functionals")) if printed else None
     solvent = "unspecified" if row.solvent and source.data.find(row.solvent) >= 0 else None
     return Method(
         code=row.code,
         code_version=code_version,
-        functional=_FUNCTIONALS.get(printed.lower()) if printed else None,
+        functional=row.b3lyp if functional == "B3LYP" else functional,
         functional_as_printed=printed,
         solvent=solvent,
         settings_as_printed={"read by": f"{row.library} {version(row.library)}"},
@@ -237,12 +256,18 @@ def _printed(alike: list[tuple[int, Snapshot]], row: Code, reading: Reading) -> 
 
 def _lost(source: Input, row: Code, reading: Reading) -> list[LeftOut]:
     """What the code printed and the library did not give."""
+    known = len(reading.frames) + sum(one.frames for one in reading.left_out)
+    failed = _count(source, row.lost)
+    lost = [LeftOut(line=0, reason="expected a loop that converged, found one that failed.", frames=failed)] * bool(
+        failed
+    )
     expected = _count(source, row.labels)
-    missing = expected - len(reading.frames) - sum(one.frames for one in reading.left_out)
-    if missing <= 0 or not row.labels:
-        return []
-    reason = f"expected {expected} labelled geometries, found {len(reading.frames)} by {row.library}."
-    return [LeftOut(line=0, reason=reason, frames=missing)]
+    if expected > known:
+        reason = f"expected {expected} labelled geometries, found {len(reading.frames)} by {row.library}."
+        return [*lost, LeftOut(line=0, reason=reason, frames=expected - known)]
+    if not known and not lost:
+        return [LeftOut(line=0, reason=f"expected a labelled geometry, found none by {row.library}.")]
+    return lost
 
 
 def _status(source: Input, row: Code) -> tuple[Status, str]:

@@ -7,29 +7,52 @@ pitfall X2), so that one set of constants acts on all.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mlpdata.errors import ParseError
 from mlpdata.readers import ase_atoms
-from mlpdata.readers.foreign_frames import Reading, Snapshot, finite
+from mlpdata.readers.archive import Input
+from mlpdata.readers.foreign_frames import Reading, Snapshot, finite, whole_lines
 from mlpdata.readers.foreign_table import Code, Units
+from mlpdata.readers.text import numbers
 from mlpdata.schema.calculation import LeftOut
 from mlpdata.schema.properties import YES
+from mlpdata.units import BOHR, F64
 
 _VERBATIM = ("qbox",)
 """Formats whose numbers ASE hands on as the code prints them, whatever unit they are in."""
 
 
-def read(path: Path, row: Code) -> Reading:
-    """What ASE makes of a file."""
+class _Scale(NamedTuple):
+    """What ASE multiplied each kind of number by."""
+
+    energy: float
+    length: float
+    force: float
+    stress: float
+
+
+def read(source: Input, folder: Path, row: Code) -> Reading:
+    """What ASE makes of a file, of which it is given a copy in `folder`.
+
+    Raises:
+        ParseError: the lengths that ASE forgets are not where the code prints them.
+    """
     import ase.io  # noqa: PLC0415  an extra
 
+    path = folder / "output"
+    path.write_bytes(whole_lines(source))
     images = ase.io.read(path, index=":", format=row.parser)
     reading = Reading()
-    scale = Units(1, 1, 1, 1) if row.parser in _VERBATIM else _scale(row.units)
+    scale = _Scale(1, 1, 1, 1) if row.parser in _VERBATIM else _scale(row.units)
+    lengths = _lengths(source, row)
     for number, atoms in enumerate(images, 1):
+        if lengths is not None:
+            atoms.set_cell(np.asarray(atoms.cell) * lengths[:, None])
         frame = _snapshot(atoms, row, scale)
         if isinstance(frame, Snapshot):
             reading.frames.append(frame)
@@ -38,17 +61,27 @@ def read(path: Path, row: Code) -> Reading:
     return reading
 
 
-def _scale(units: Units) -> Any:
-    """What ASE multiplied each kind of number by."""
+def _lengths(source: Input, row: Code) -> F64 | None:
+    """Lengths of the lattice vectors [angstrom], where ASE leaves them away."""
+    if not row.scale:
+        return None
+    match = re.search(row.scale, source.data[: 1 << 22])
+    if match is None:
+        raise ParseError(f"expected lengths of the lattice vectors of {row.code}, found none.")
+    return numbers(b" ".join(match.groups()), 3) * BOHR
+
+
+def _scale(units: Units) -> _Scale:
+    """ASE's factors of these units."""
     import ase.units  # noqa: PLC0415  an extra
 
     hartree, bohr = ase.units.Hartree, ase.units.Bohr
     known = {"eV": 1.0, "angstrom": 1.0, "eV/angstrom": 1.0, "eV/angstrom^3": 1.0, "GPa": ase.units.GPa,
              "hartree": hartree, "bohr": bohr, "hartree/bohr": hartree / bohr}  # fmt: skip
-    return Units(*(known[unit] for unit in units))
+    return _Scale(*(known[unit] for unit in units))
 
 
-def _snapshot(atoms: Any, row: Code, scale: Any) -> Snapshot | str:
+def _snapshot(atoms: Any, row: Code, scale: _Scale) -> Snapshot | str:
     """The frame of one image; why it is none."""
     results = dict(atoms.calc.results) if atoms.calc else {}
     energy = results.get("free_energy", results.get("energy"))

@@ -19,7 +19,7 @@ import numpy as np
 
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Input
-from mlpdata.readers.foreign_frames import Reading, Snapshot, finite, text
+from mlpdata.readers.foreign_frames import Reading, Snapshot, finite, text, whole_lines
 from mlpdata.readers.foreign_table import Code
 from mlpdata.schema.calculation import LeftOut
 
@@ -42,7 +42,7 @@ class _Lines(io.StringIO):
 
     number = 0
 
-    def __next__(self) -> str:
+    def __next__(self) -> str:  # type: ignore[override]  # typeshed calls every stream one of bytes
         line = super().__next__()
         self.number += 1
         return line
@@ -62,7 +62,7 @@ def read(source: Input, row: Code) -> Reading:
     import cclib.parser  # noqa: PLC0415  an extra
     from cclib.parser.utils import convertor  # noqa: PLC0415
 
-    lines = _Lines(source.data[:].decode("utf-8", "replace"))
+    lines = _Lines(whole_lines(source).decode("utf-8", "replace"))
     parser = getattr(cclib.parser, row.parser)(lines, loglevel=logging.CRITICAL + 1)
     growth: list[_Growth] = []
     _watch(parser, lines, growth)
@@ -70,7 +70,7 @@ def read(source: Input, row: Code) -> Reading:
     numbers = np.asarray(getattr(known, "atomnos", ()))
     if not len(numbers) or numbers.min() < 1:
         raise ParseError("expected atoms, found none or dummy atoms, which cclib does not tell from atoms.")
-    reading = Reading(method=_method(known.metadata, vars(known)))
+    reading = Reading(method=_method(known.metadata, vars(known), row))
     reading.charge = float(getattr(known, "charge", np.nan))
     reading.multiplicity = int(getattr(known, "mult", 0))
     beyond = [words for name, words in _CORRELATED.items() if hasattr(known, name)]
@@ -83,8 +83,13 @@ def read(source: Input, row: Code) -> Reading:
     unit = row.units.energy
     excited = hasattr(known, "etenergies")
     if excited:
-        reading.warnings.append("forces are left out: the run has excited states, and cclib does not say whose they are")
-    for cycle in _cycles(growth):
+        reading.warnings.append(
+            "forces are left out: the run has excited states, and cclib does not say whose they are"
+        )
+    cycles = list(_cycles(growth))
+    if not row.forces:
+        cycles = _only_point(cycles, reading)
+    for cycle in cycles:
         _frame(cycle, numbers.astype(np.uint8), row.forces and not excited, reading, lambda e: convertor(e, "eV", unit))
     return reading
 
@@ -119,6 +124,19 @@ def _cycles(growth: list[_Growth]) -> Iterator[list[_Growth]]:
         yield cycle
 
 
+def _only_point(cycles: list[list[_Growth]], reading: Reading) -> list[list[_Growth]]:
+    """The one energy of the one geometry, whichever is printed first; without forces nothing shows what goes together."""
+    growth = [one for cycle in cycles for one in cycle]
+    geometries = [one for one in growth if one.name == "atomcoords"]
+    energies = [one for one in growth if one.name == "scfenergies"]
+    if geometries and len(energies) == 1 and all(_same(geometries[0].value, one.value) for one in geometries):
+        return [[geometries[0], energies[0]]]
+    if energies:
+        reason = f"expected one energy and one geometry, found {len(energies)} and {len(geometries)}."
+        reading.left_out.append(LeftOut(line=energies[0].line, reason=reason, frames=len(energies)))
+    return []
+
+
 def _same(one: Any, other: Any) -> bool:
     a, b = np.asarray(one, float), np.asarray(other, float)
     return a.shape == b.shape and a.ndim == 2 and bool(np.allclose(a, b, rtol=0, atol=_SAME))
@@ -151,11 +169,11 @@ def _frame(cycle: list[_Growth], numbers: Any, with_forces: bool, reading: Readi
     reading.frames.append(Snapshot(numbers, positions, None, pbc, energy, forces, line=line))
 
 
-def _method(metadata: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """What cclib tells of the level of theory."""
-    functional = text(metadata, "functional")
+def _method(metadata: Mapping[str, Any], known: Mapping[str, Any], row: Code) -> dict[str, Any]:
+    """What cclib tells of the level of theory; of some codes it calls every method Hartree-Fock."""
+    functional = text(metadata, "functional") if row.tells_method or row.code == "psi4" else None
     methods = {name for name in metadata.get("methods", ()) if isinstance(name, str)}
-    if functional is None and methods == {"HF"}:
+    if functional is None and row.tells_method and methods == {"HF"}:
         functional = "HF"
     return {
         "code_version": text(metadata, "package_version"),

@@ -16,12 +16,14 @@ import numpy as np
 from mlpdata.elements import ATOMIC_NUMBERS
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Input
-from mlpdata.readers.foreign_frames import Reading, Snapshot, finite
+from mlpdata.readers.foreign_frames import Reading, Snapshot, finite, whole_lines
 from mlpdata.readers.foreign_table import Code
+from mlpdata.readers.text import number
 from mlpdata.schema.calculation import LeftOut
 
 _INPUT_LINES = ("suffix", "md_dumpfreq")
 """Lines of ABACUS's input that its output is read by; those that name files are left away."""
+_SIESTA_FORCES = b"siesta: Atomic forces (eV/Ang):"
 Known = Mapping[str, Any]
 
 
@@ -41,27 +43,27 @@ def read(source: Input, folder: Path, row: Code) -> Reading:
     for name in ("cells", "energies", "forces"):
         if len(known.get(name, ())) not in (n_frames, 0):
             raise ParseError(f"expected {name} of {n_frames} frames, found {len(known[name])}. They cannot be paired.")
-    for number in range(n_frames):
-        frame = _snapshot(known, number, numbers, shape, row)
+    for index in range(n_frames):
+        frame = _snapshot(known, index, numbers, shape, row)
         if isinstance(frame, Snapshot):
             reading.frames.append(frame)
         else:
-            reading.left_out.append(LeftOut(line=0, reason=f"frame {number + 1} of dpdata: {frame}"))
+            reading.left_out.append(LeftOut(line=0, reason=f"frame {index + 1} of dpdata: {frame}"))
     return reading
 
 
-def _snapshot(known: Known, number: int, numbers: Any, shape: tuple[int, int], row: Code) -> Snapshot | str:
+def _snapshot(known: Known, index: int, numbers: Any, shape: tuple[int, int], row: Code) -> Snapshot | str:
     """One frame; why it is none."""
-    positions = finite(known["coords"][number], shape)
-    energy = finite(np.ravel(known["energies"][number]), (1,)) if len(known.get("energies", ())) else None
+    positions = finite(known["coords"][index], shape)
+    energy = finite(np.ravel(known["energies"][index]), (1,)) if len(known.get("energies", ())) else None
     if positions is None or energy is None:
         return "expected coordinates and an energy, found others."
-    cell = finite(known["cells"][number], (3, 3)) if "cells" in known else None
+    cell = finite(known["cells"][index], (3, 3)) if "cells" in known else None
     if cell is None and "cells" in known:
         return "expected a cell, found none."
     forces = None
     if row.forces and len(known.get("forces", ())):
-        forces = finite(known["forces"][number], shape)
+        forces = finite(known["forces"][index], shape)
         if forces is None:
             return f"expected forces of {shape[0]} atoms, found others."
     periodic = np.full(3, cell is not None, np.int8)
@@ -72,6 +74,9 @@ def _siesta(source: Input, folder: Path) -> Known:
     """SIESTA: one geometry, or the steps of a run."""
     from dpdata.formats.siesta import aiMD_output, output  # noqa: PLC0415  an extra
 
+    table = source.data.find(_SIESTA_FORCES)
+    if source.data[table + len(_SIESTA_FORCES) : table + len(_SIESTA_FORCES) + 40].lstrip().startswith(b"siesta:"):
+        raise ParseError("expected forces as rows of number, x, y, z, found a word before. dpdata shifts the columns.")
     path = _copy(source, folder / "out")
     several = source.data.find(b"siesta: E_KS(eV) =", source.data.find(b"siesta: E_KS(eV) =") + 1) >= 0
     found = aiMD_output.get_aiMD_frame(path) if several else output.obtain_frame(path)
@@ -111,14 +116,50 @@ def _pwmat(source: Input, folder: Path) -> Known:
                     strict=False))  # fmt: skip
 
 
+def _openmx(source: Input, folder: Path) -> Known:
+    """OpenMX: `NAME.md` with the kinds of `NAME.dat`."""
+    from dpdata.formats.openmx import omx  # noqa: PLC0415  an extra
+    from dpdata.unit import EnergyConversion, ForceConversion  # noqa: PLC0415
+
+    if not source.companions:
+        raise ParseError("expected the input .dat of the same name beside it, found none.")
+    kinds, steps = _copy(source.companions[0], folder / "run.dat"), _copy(source, folder / "run.md")
+    known, _ = omx.to_system_data(kinds, steps)
+    energies, forces = omx.to_system_label(kinds, steps)
+    hartree = EnergyConversion("hartree", "eV").value()
+    force = ForceConversion("hartree/bohr", "eV/angstrom").value()
+    return {**known, "energies": energies / hartree, "forces": forces / force}
+
+
+def _dftb(source: Input, folder: Path) -> Known:
+    """DFTB+: `detailed.out` with the geometry of `dftb_pin.hsd`."""
+    from dpdata.formats.dftbplus import output  # noqa: PLC0415  an extra
+
+    if not source.companions:
+        raise ParseError("expected dftb_pin.hsd beside it, found none. It holds the geometry.")
+    text = source.data[: 1 << 22]
+    entropy = re.search(rb"\nTS: +(\S{1,30}) H", text)
+    if entropy is None or number(entropy[1]) != 0:
+        raise ParseError(
+            "expected occupations without entropy, found others. dpdata takes the energy with it left out."
+        )
+    geometry = _copy(source.companions[0], folder / "dftb_pin.hsd")
+    symbols, coordinates, energy, forces = output.read_dftb_plus(geometry, _copy(source, folder / "detailed.out"))
+    names = sorted(set(symbols))
+    return {"atom_names": names, "atom_types": [names.index(one) for one in symbols], "coords": [coordinates],
+            "energies": [energy], "forces": [forces]}  # fmt: skip
+
+
 _PARSERS: dict[str, Callable[[Input, Path], Known]] = {
     "siesta/output": _siesta,
     "abacus": _abacus,
     "pwmat/movement": _pwmat,
+    "openmx/md": _openmx,
+    "dftbplus": _dftb,
 }
 
 
 def _copy(source: Input, path: Path) -> str:
     """The expanded bytes of a file under another name."""
-    path.write_bytes(source.data[:])
+    path.write_bytes(whole_lines(source))
     return str(path)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mlpdata.readers.archive import Input
 from mlpdata.schema.calculation import LeftOut
 from mlpdata.units import F64
 
@@ -61,3 +62,8 @@ def text(known: Mapping[str, Any], name: str) -> str | None:
     """A word that a library tells, if it is one."""
     value = known.get(name)
     return value if isinstance(value, str) and value else None
+
+
+def whole_lines(source: Input) -> bytes:
+    """The text up to its last line break: a number that is cut is another number."""
+    return source.data[: source.data.rfind(b"\n") + 1]

@@ -29,7 +29,6 @@ EV = Units("eV", "angstrom", "eV/angstrom")
 GPA = EV._replace(stress="GPa")
 ATOMIC = Units("hartree", "bohr", "hartree/bohr")
 GAUSSIAN_LIKE = Units("hartree", "angstrom", "hartree/bohr")
-KCAL = Units("kcal/mol", "angstrom", "kcal/mol/angstrom")
 
 
 class Refused(NamedTuple):
@@ -73,6 +72,16 @@ class Code:
     """Runs whose numbers the library pairs wrongly."""
     unconverged: bytes = b""
     """Words that a failed self-consistent loop prints; the rest of the file goes unpaired with them, so it is refused."""
+    last_mispaired: bytes = b""
+    """Words of runs whose last frame the library gives the geometry of another."""
+    scale: bytes = b""
+    """Pattern of the three lengths [bohr] that the library forgets to multiply lattice vectors by."""
+    lost: bytes = b""
+    """Words that the code prints for each geometry whose loop failed, where the library leaves those away unsaid."""
+    tells_method: bool = False
+    """Whether the library tells Hartree-Fock from density functionals."""
+    b3lyp: str = "B3LYP"
+    """Which form the code calls B3LYP: Gaussian's, or B3LYP5."""
     solvent: bytes = b""
     """Words that say that a solvent acts."""
     companions: tuple[str, ...] = ()
@@ -99,10 +108,12 @@ CCLIB = (
         ends=(b"Total times  cpu:",),
         energy_kind="total",
         units=GAUSSIAN_LIKE,
+        tells_method=True,
         forces=True,
         refused=(
-            Refused(b"NWPW", "a plane-wave run, of which cclib reads no forces"),
-            Refused(b"TDDFT Gradient", "an excited state, whose gradient cclib gives to the ground state"),
+            Refused(b"NWChem QMD Module", "a dynamics run, whose geometries cclib gives to the energies before them"),
+            Refused(b"NWChem PSPW", "a plane-wave run, of which cclib reads no cell"),
+            Refused(b"TDDFT Gradient Module", "an excited state, whose gradient cclib gives to the ground state"),
         ),
         unconverged=b"Calculation failed to converge",
         solvent=b"COSMO solvation results",
@@ -127,6 +138,7 @@ CCLIB = (
         ends=(b"Thank you very much for using Q-Chem",),
         energy_kind="total",
         units=GAUSSIAN_LIKE,
+        tells_method=True,
         forces=True,
         unconverged=b"SCF failed to converge",
         solvent=b"SOLVENT_METHOD",
@@ -159,18 +171,9 @@ CCLIB = (
         ends=(b"wall time used in DALTON",),
         energy_kind="total",
         units=GAUSSIAN_LIKE,
+        tells_method=True,
+        b3lyp="B3LYP5",
         unconverged=b"WARNING: Wave function not converged",
-    ),
-    Code(
-        code="adf",
-        library="cclib",
-        parser="ADF",
-        marks=(b"Amsterdam Density Functional",),
-        ends=(b"NORMAL TERMINATION",),
-        energy_kind="total",
-        units=GAUSSIAN_LIKE,
-        unconverged=b"SCF NOT CONVERGED",
-        note="energies are bonding energies, relative to the fragments that the run was built of",
     ),
     Code(
         code="jaguar",
@@ -189,26 +192,6 @@ CCLIB = (
         ends=(b"Happy landing",),
         energy_kind="total",
         units=GAUSSIAN_LIKE,
-    ),
-    Code(
-        code="mopac",
-        library="cclib",
-        parser="MOPAC",
-        marks=(b"MOPAC", b"CALCULATION DONE:"),
-        ends=(b"== MOPAC DONE ==",),
-        energy_kind="total",
-        units=KCAL,
-        note="energies are heats of formation",
-    ),
-    Code(
-        code="xtb",
-        library="cclib",
-        parser="XTB",
-        marks=(b"|                           x T B                           |",),
-        ends=(b"* finished run on",),
-        energy_kind="free",
-        units=GAUSSIAN_LIKE,
-        solvent=b"-> Gsolv",
     ),
     Code(
         code="turbomole",
@@ -232,7 +215,7 @@ ASE = (
         units=EV,
         forces=True,
         stress=True,
-        labels=b"| Electronic free energy        :",
+        labels=b"| Total energy uncorrected      :",
         version=rb"\n +(?:FHI-aims version +: +|Version )(\S{1,40})",
         functional=rb"\n +XC: +(?:Running with |Using )([^\n]{1,80}?)\.? *\n",
         refused=(
@@ -240,6 +223,7 @@ ASE = (
             Refused(b"\n  total_energy_method", "an energy worked out after the self-consistent loop"),
         ),
         unconverged=b"SELF-CONSISTENCY CYCLE DID NOT CONVERGE",
+        last_mispaired=b"Advancing structure using Born-Oppenheimer Molecular Dynamics",
     ),
     Code(
         code="castep",
@@ -251,6 +235,7 @@ ASE = (
         units=GPA,
         forces=True,
         stress=True,
+        note="energies are not corrected for the finite basis, which shows where the cell changes",
         version=rb"CASTEP version ([\d.]{1,20})",
         functional=rb"using functional +: ([^\n]{1,80}?) *\n",
         refused=(
@@ -270,18 +255,8 @@ ASE = (
         stress=True,
         labels=b"cartesian forces (eV/Angstrom) at end",
         single=True,
+        scale=rb"\n +acell +(\S{1,40}) +(\S{1,40}) +(\S{1,40}) +Bohr",
         version=rb"\.Version +(\S{1,20}) +of ABINIT",
-    ),
-    Code(
-        code="onetep",
-        library="ase",
-        parser="onetep-out",
-        marks=(b"Linear-Scaling Ab Initio Total Energy Program",),
-        ends=(b"Job completed:",),
-        energy_kind="unknown",
-        units=ATOMIC,
-        forces=True,
-        version=rb"Version +([\d.]{1,20})",
     ),
     Code(
         code="qbox",
@@ -331,8 +306,9 @@ DPDATA = (
         energy_kind="free",
         units=EV,
         forces=True,
+        lost=b"convergence has not been achieved",
         companions=("../INPUT", "../STRU", "MD_dump", "STRU_ION*_D"),
-        version=rb"Version: (?:Parallel, )?(\S{1,20})",
+        version=rb"\n +(?:Version: (?:Parallel, )?|ABACUS )(v[\d.]{1,20})",
     ),
     Code(
         code="pwmat",
@@ -351,16 +327,19 @@ DPDATA = (
         marks=(b"time=", b"Energy=", b"(Hartree)", b"Cell_Vectors="),
         energy_kind="unknown",
         units=GAUSSIAN_LIKE,
+        forces=True,
         labels=b"time=",
-        companions=("*.dat",),
+        unconverged=b"scf_conv=0",
+        companions=("{stem}.dat",),
     ),
     Code(
         code="dftb+",
         library="dpdata",
         parser="dftbplus",
         marks=(b"Calculation with static geometry", b"Total Mermin free energy:"),
-        energy_kind="unknown",
-        units=ATOMIC,
+        energy_kind="total",
+        units=GAUSSIAN_LIKE,
+        forces=True,
         companions=("dftb_pin.hsd",),
     ),
 )

@@ -12,7 +12,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,10 +25,11 @@ from mlpdata.readers.archive import Input
 from mlpdata.readers.gaussian_energies import Level, level
 from mlpdata.readers.gaussian_fixed import fixed
 from mlpdata.readers.gaussian_frames import Batch, Frame, Losses, Plan, batch, frames, plans
-from mlpdata.readers.gaussian_jobs import Job, jobs
+from mlpdata.readers.gaussian_jobs import INPUT, STANDARD, Job, jobs
 from mlpdata.readers.gaussian_method import external, method, run_kind
 from mlpdata.readers.gaussian_properties import Found, properties
 from mlpdata.readers.gaussian_route import Route, route
+from mlpdata.readers.gaussian_tables import ORIENTATION, centers, rows
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.schema.calculation import ForcesAre, LeftOut, Status
 from mlpdata.units import F64, Quantity
@@ -128,7 +130,21 @@ def _header(source: Input, job: Job, asked: Route, known: Level, planned: list[P
         run_kind=run_kind(asked),
         energy_kind="total",
         forces_are=forces,
+        **_stated(source, job),
     )
+
+
+def _stated(source: Input, job: Job) -> dict[str, Any]:
+    """Charge, multiplicity and atoms of a job, which a user wants to see of one without labels too."""
+    stated: dict[str, Any] = {}
+    with suppress(ParseError):
+        state = _state(source, job)
+        if state.multiplicity:
+            stated = {"charge": state.charge, "multiplicity": state.multiplicity}
+        geometry = job.cycles[0].last(INPUT, STANDARD) if job.cycles else None
+        if geometry is not None:
+            stated["atomic_numbers"] = tuple(centers(rows(source.data, geometry), ORIENTATION).atoms.tolist())
+    return stated
 
 
 def _version(source: Input, job: Job) -> tuple[str | None, str | None]:

@@ -3,7 +3,8 @@
 Forces are printed in the input's axes wherever `Axes restored to original set` stands before them, else in the axes of
 the last geometry (pitfall G1). A step may print a table in standard axes first: the last one counts (G2). Where the
 input's geometry is not printed (more than 50 atoms) there are no positions for the forces (G3). The torque of the
-forces, which vanishes in the right axes only, is the guard at runtime.
+forces, which vanishes in the right axes only, is the guard at runtime. Dynamics print energies in tables of their own
+too, and forces without any energy: the energy of a step is that of its SCF, between its geometry and its forces (G12).
 """
 
 from __future__ import annotations

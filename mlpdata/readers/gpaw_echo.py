@@ -8,7 +8,7 @@ from typing import Any
 from mlpdata.errors import ParseError
 from mlpdata.readers.gpaw_method import DIPOLE_CORRECTION, GHOSTS, NOT_SELF_CONSISTENT, functional, hubbard, smearing
 from mlpdata.readers.text import number
-from mlpdata.schema.method import Convergence, Hubbard, Kpoints, Method, Pseudopotential
+from mlpdata.schema.method import Convergence, Hubbard, Kpoints, Method, Pseudopotential, Smearing
 
 _ECHO = re.compile(rb"[Ii]nput parameters:\s{0,9}\n((?: {2,20}\S[^\n]{0,2000}\n){0,300})")
 _PARAMETER = re.compile(r"  ([a-z_]{1,30})(?:: |=)")
@@ -23,7 +23,8 @@ _SPINS = (
     (rb"Spin-polarized calculation|Spin-components: 2 ", "unrestricted"),
     (rb"Non-collinear calculation|Spin-components: 4 ", "noncollinear"),
 )
-_SMEARING = rb"(Fermi-Dirac|Marzari-Vanderbilt|Methfessel-Paxton)\W{1,40}width[=:] {0,4}(\d{1,9}(?:\.\d{1,12})?)"
+_SMEARING = rb"(Fermi-Dirac|Marzari-Vanderbilt|Methfessel-Paxton)\W{1,40}width[=:]"
+_SMEARING_WIDTH = rb"(?:Fermi-Dirac|Marzari-Vanderbilt|Methfessel-Paxton)\W{1,40}width[=:] {0,4}([^\s,]{1,24})"
 _MESH = (
     rb"(\d{1,5}) x (\d{1,5}) x (\d{1,5}) Monkhorst-Pack grid|Monkhorst-Pack size: \[(\d{1,5}), (\d{1,5}), (\d{1,5})\]"
 )
@@ -86,7 +87,6 @@ def method(preamble: Preamble, version: str) -> Method:
     count = _whole(preamble.word(_REDUCED))
     if mesh is None and preamble.word(_POINTS) == "1":
         mesh, count = (1, 1, 1), 1
-    width = preamble.find(_SMEARING)
     setups = [match for text in preamble.texts for match in _SETUP.finditer(text)]
     return Method(
         code="gpaw",
@@ -99,7 +99,7 @@ def method(preamble: Preamble, version: str) -> Method:
             centring="gamma" if mesh == (1, 1, 1) else "monkhorst-pack" if mesh else None,
             count=count,
         ),
-        smearing=smearing(width[1].decode(), float(width[2])) if width else None,
+        smearing=_smearing(preamble),
         pseudopotentials=tuple(sorted({_pseudopotential(setup) for setup in setups}, key=lambda one: one.element)),
         hubbard=_hubbard(preamble),
         spin=next((name for pattern, name in _SPINS if preamble.find(pattern)), None),
@@ -133,6 +133,12 @@ def _three(match: re.Match[bytes] | None) -> tuple[int, int, int] | None:
 
 def _whole(word: str | None) -> int | None:
     return int(word) if word is not None and word.isdecimal() else None
+
+
+def _smearing(preamble: Preamble) -> Smearing | None:
+    """The smearing with its width, where that can be read; None where occupations are whole."""
+    found = preamble.find(_SMEARING)
+    return smearing(found[1].decode(), preamble.value(_SMEARING_WIDTH)) if found else None
 
 
 def _basis(preamble: Preamble) -> str:

@@ -58,8 +58,8 @@ def functional(printed: str) -> dict[str, Any]:
     }
 
 
-def smearing(name: str, width: float) -> Smearing | None:
-    """A smearing; None for occupations that are whole."""
+def smearing(name: str, width: float | None) -> Smearing | None:
+    """A smearing, of a width that may be unknown; None for occupations that are whole."""
     method = _SMEARINGS.get(name.lower().replace("_", "-").replace(" ", "-"))
     if method is None or (width == 0 and method != "tetrahedron"):
         return None
@@ -199,20 +199,20 @@ def _kpoints(kpts: Any) -> Kpoints:
             return _kpoints(kpts.get("points", kpts.get("kpts")))
         centring = "gamma" if kpts.get("gamma") is True else "monkhorst-pack"
         return Kpoints(mesh=_mesh(kpts.get("size")), centring=centring)
-    points = np.asarray([[0.0, 0.0, 0.0]] if kpts is None else kpts)
-    if points.shape == (3,):
+    points = as_numbers([[0.0, 0.0, 0.0]] if kpts is None else kpts)
+    if points is not None and points.shape == (3,):
         return Kpoints(mesh=_mesh(points), centring="monkhorst-pack")
-    if points.ndim == 2 and len(points) == 1 and not points.any():
-        return Kpoints(mesh=(1, 1, 1), centring="gamma")
-    if points.ndim != 2 or points.dtype.kind not in "iuf":
+    if points is None or points.ndim != 2:
         return Kpoints()
+    if len(points) == 1 and not points.any():
+        return Kpoints(mesh=(1, 1, 1), centring="gamma")
     mesh = _mesh_of(points)
     return Kpoints(mesh=mesh, centring="monkhorst-pack" if mesh else "list", count=None if mesh else len(points))
 
 
 def _mesh(size: Any) -> tuple[int, int, int] | None:
-    divisions = np.asarray(size if size is not None else [])
-    if divisions.shape != (3,) or divisions.dtype.kind not in "iuf":
+    divisions = as_numbers(size)
+    if divisions is None or divisions.shape != (3,) or not np.isfinite(divisions).all():
         return None
     first, second, third = (int(n) for n in divisions)
     return first, second, third

@@ -35,7 +35,7 @@ _HEADINGS = {
     "parameters": rb"(?:Reading i|I)nput parameters:",
     "positions": rb"(?:Positions:|Atoms  #[^\r\n]{0,40})(?=\r?\n)",
     "cell": rb"Unit [Cc]ell(?::|  #[^\r\n]{0,20})(?=\r?\n)",
-    "converged": rb"Converged (?:after|in) +\d{1,9} (?:iterations|steps)",
+    "converged": rb"Converged (?:after|in) +\S{1,20} (?:iterations|steps)",
     "unconverged": rb"(?:Did not converge!|Not enough bands)",
     "energy": rb" {0,2}Free [Ee]nergy:[^\n]{0,100}(?=\n)",
     "energy_sigma0": rb" {0,2}(?:Extrapolated|Zero Kelvin):[^\n]{0,100}(?=\n)",
@@ -65,6 +65,8 @@ class Job:
 
     start: int
     steps: list[Step] = field(default_factory=list)
+    unclear: str = ""
+    """What could not be read of the charge."""
 
     def preamble_end(self, end: int) -> int:
         """Where the first energy stands; all of the method is said before it."""
@@ -107,7 +109,7 @@ def _read_run(source: Input, version: str, start: int, end: int) -> Iterator[Hea
 def _read_job(source: Input, job: Job, method: Method, refused: str, ended: bool) -> Iterator[Printed | Ending]:
     """The frames of a job and its ending; a step that cannot be read costs itself only."""
     left_out: list[LeftOut] = []
-    warnings: dict[str, None] = {}
+    warnings: dict[str, None] = {job.unclear: None} if job.unclear else {}
     frames = _frames(source, job, method, refused, left_out, warnings)
     for batch in by_block((len(one.positions), one) for one in frames):
         for _, alike in groupby(batch, lambda one: tuple(one.labels)):
@@ -146,9 +148,11 @@ def _jobs(source: Input, start: int, end: int) -> tuple[list[Job], bool]:
         job = jobs[-1]
         if name == "parameters" and job.steps:
             job.steps[-1].followed = True
-            jobs.append(Job(mark.start))
+            jobs.append(Job(mark.start, unclear=job.unclear))
         elif name == "charge":
             charge = _charge(mark)
+            lost = f"line {source.line(mark.start)}: {mark.text.decode('latin-1').strip()!r} is no charge"
+            job.unclear = lost if np.isnan(charge) else ""
             if job.steps and "energy" not in job.steps[-1].marks:
                 job.steps[-1].charge = charge  # the newer form has it below the first geometry
         elif name == "positions":

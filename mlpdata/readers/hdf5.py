@@ -102,7 +102,7 @@ class File:
             raise ParseError(
                 f"expected {path} in the file, found that it lies in another one. No code of this field writes such."
             )
-        size = found.size * found.dtype.itemsize
+        size = (found.size or 0) * found.dtype.itemsize
         if size > SMALL and size > GROWTH * found.id.get_storage_size():
             raise LimitExceeded(f"expected {path} as large as its stored bytes, found the shape {found.shape}.")
         return found
@@ -114,6 +114,8 @@ class File:
             ParseError: none there, or of another shape.
         """
         dataset = self.dataset(path)
+        if dataset.dtype.kind not in "fiu" or dataset.shape is None:
+            raise ParseError(f"expected real numbers in {path}, found {dataset.dtype}.")
         values = np.asarray(dataset[()] if steps is None else dataset[steps], np.float64)
         if values.shape != shape:
             raise ParseError(f"expected {path} of shape {shape}, found {values.shape}.")

@@ -72,6 +72,7 @@ def label(cycle: Cycle) -> Label:
 
     FINAL SINGLE POINT ENERGY is that of an excited root also where only excitation energies were asked for, without
     any gradient (O3): it is named by its root, after a comparison with what the calculation of excited states prints.
+    Of an extrapolation, which runs several SCFs of other basis sets, it is the extrapolated energy (O8).
 
     Raises:
         ParseError: no final energy, several that differ, one of a part of the system, or one of no known state.

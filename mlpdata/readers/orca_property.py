@@ -249,12 +249,12 @@ def _gradient(geometry: object, method: str, rows: Rows, line: int, found: _Foun
     if len(listed) > 1 or listed[0].get("Method") != method:
         found.warnings.append(f"line {line}: gradients of {len(listed)} kinds, none certainly of the energy: left out")
         return None
-    values = _numbers(listed[0].get("grad"), "grad").reshape(-1, 3)
-    if len(values) == len(rows.is_atom):
-        values = values[rows.is_atom]
-    if len(values) != int(rows.is_atom.sum()):
-        raise ParseError(f"expected a gradient on {int(rows.is_atom.sum())} atoms, found {len(values)} rows.")
-    return values
+    values, n_atoms = _numbers(listed[0].get("grad"), "grad"), int(rows.is_atom.sum())
+    if values.size == 3 * len(rows.is_atom):
+        values = values.reshape(-1, 3)[rows.is_atom]
+    if values.size != 3 * n_atoms:
+        raise ParseError(f"expected a gradient on {n_atoms} atoms, found {values.size} numbers.")
+    return values.reshape(-1, 3)
 
 
 def _charges(geometry: object, rows: Rows, line: int, found: _Found) -> dict[str, F64]:

@@ -6,24 +6,20 @@ The molecule is read as JSON, never evaluated; older versions stored Python sour
 
 from __future__ import annotations
 
-import io
 import json
-import mmap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlpdata.digest import sha256_json
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Buffer, Input
+from mlpdata.readers.hdf5 import File, opened, own_errors
 from mlpdata.readers.pyscf_blocks import element
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.schema.method import Method
 from mlpdata.units import Quantity
-
-if TYPE_CHECKING:
-    import h5py
 
 MOST_JSON = 64 << 20
 """Bytes of the molecule; a larger one is a mistake."""
@@ -37,17 +33,11 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     Raises:
         ParseError: no HDF5, no molecule, a crystal, or no energy.
     """
-    import h5py  # noqa: PLC0415  needed for few files
-
     _refuse_endless_heaps(source.data)
-    stored = str(source.path) if isinstance(source.data, mmap.mmap) and source.compression is None else None
-    try:
-        with h5py.File(stored or io.BytesIO(source.data[:]), "r") as file:
-            molecule = _molecule(file)
-            energy = _energy(file)
-            spin, warnings = _occupations(file)
-    except (OSError, RuntimeError) as error:
-        raise ParseError(f"expected HDF5, found: {str(error)[:100]}. The checkpoint is cut or damaged.") from error
+    with opened(source.data) as file, own_errors():
+        molecule = _molecule(file)
+        energy = _energy(file)
+        spin, warnings = _occupations(file)
     numbers, positions = _geometry(molecule)
     real = numbers > 0
     basis = molecule.get("basis")
@@ -92,16 +82,14 @@ def _refuse_endless_heaps(data: Buffer) -> None:
         begin = data.find(b"GCOL\x01", begin + 16)
 
 
-def _molecule(file: h5py.File) -> dict[str, Any]:
+def _molecule(file: File) -> dict[str, Any]:
     """The molecule.
 
     Raises:
         ParseError: none, a crystal, or not JSON.
     """
-    import h5py  # noqa: PLC0415
-
-    found = file.get("mol")
-    if not isinstance(found, h5py.Dataset) or found.shape != () or h5py.check_string_dtype(found.dtype) is None:
+    found = file.dataset("mol")
+    if found.shape != () or found.dtype.kind not in "OS":
         raise ParseError("expected the molecule as text in /mol, found none.")
     text = found[()]
     if not isinstance(text, bytes) or len(text) > MOST_JSON:
@@ -124,36 +112,29 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-def _energy(file: h5py.File) -> float:
+def _energy(file: File) -> float:
     """The total energy of the mean field [hartree].
 
     Raises:
         ParseError: none, or no finite number.
     """
-    import h5py  # noqa: PLC0415
-
-    found = file.get("scf/e_tot")
-    if not isinstance(found, h5py.Dataset) or found.shape != () or found.dtype.kind != "f":
-        raise ParseError("expected a total energy in /scf/e_tot, found none. The SCF has not ended.")
-    energy = float(found[()])
+    energy = float(file.numbers("scf/e_tot", ()))
     if not np.isfinite(energy):
         raise ParseError(f"expected a finite energy in /scf/e_tot, found {energy}.")
     return energy
 
 
-def _occupations(file: h5py.File) -> tuple[str | None, tuple[str, ...]]:
+def _occupations(file: File) -> tuple[str | None, tuple[str, ...]]:
     """Restricted or not, and why the energy may not be the label.
 
     Raises:
         ParseError: occupations that are no finite numbers.
     """
-    import h5py  # noqa: PLC0415
-
-    correlated = [name for name in _CORRELATED if name in file]
+    correlated = [name for name in _CORRELATED if file.has(name)]
     if correlated:
         return None, (f"energy not read: /{correlated[0]} holds another one, and which is meant cannot be told",)
-    found = file.get("scf/mo_occ")
-    if not isinstance(found, h5py.Dataset) or found.dtype.kind != "f" or found.size > MOST_JSON // 8:
+    found = file.dataset("scf/mo_occ") if file.has("scf/mo_occ") else None
+    if found is None or found.dtype.kind != "f" or not 0 < (found.size or 0) <= MOST_JSON // 8:
         return None, ()
     occupied = np.asarray(found)
     if not np.isfinite(occupied).all():

@@ -19,8 +19,9 @@ from mlpdata.frames import Frames, from_printed
 from mlpdata.readers.archive import LIMITS, Input, Limits, open_head, open_input
 from mlpdata.schema.calculation import EnergyKind, ForcesAre, LeftOut, RunKind, Status
 from mlpdata.schema.method import Method
+from mlpdata.schema.properties import PROPERTIES
 from mlpdata.schema.sidecar import Declared
-from mlpdata.units import Conversion, Quantity
+from mlpdata.units import Conversion, Quantity, to_canonical
 
 logger = logging.getLogger(__name__)
 GROUP = "mlpdata.readers"
@@ -43,6 +44,8 @@ class Header(NamedTuple):
     """Of the system as the input states it; each frame has its own [e]."""
     multiplicity: int | None = None
     """2S + 1 as the input states it."""
+    atomic_numbers: tuple[int, ...] = ()
+    """Z of each atom as the input states them."""
 
 
 class Printed(NamedTuple):
@@ -62,6 +65,24 @@ class Undeclared(NamedTuple):
     """The numbers as printed, by name of the registry of properties."""
     keys: Mapping[str, str]
     """Names that the file uses, by property."""
+
+
+class Unplaced(NamedTuple):
+    """Labels whose geometry no file holds: to be shown, never stored; `Ending.left_out` names each."""
+
+    n_atoms: int
+    """Of the one configuration."""
+    arrays: Mapping[str, Quantity]
+    """By name of the registry of properties, without positions."""
+
+    def in_canonical_units(self) -> Unplaced:
+        """The same numbers through the door."""
+        arrays = {}
+        for name, value in self.arrays.items():
+            dimension = PROPERTIES[name].dimension or "dimensionless"
+            values, entry = to_canonical(value, dimension, name)
+            arrays[name] = Quantity(values, entry.canonical)
+        return self._replace(arrays=arrays)
 
 
 class Ending(NamedTuple):
@@ -87,7 +108,7 @@ class Reader(NamedTuple):
     """File names, compression suffix removed; asked only where content does not decide."""
     magic: Callable[[bytes], bool]
     """Whether the first 64 KiB are of this format."""
-    read: Callable[[Input], Iterator[Header | Printed | Undeclared | Ending]]
+    read: Callable[[Input], Iterator[Header | Printed | Undeclared | Unplaced | Ending]]
     """One or more runs, each a Header, Printed blocks, an Ending."""
     run_of: Callable[[str, bytes], str | None] = lambda _name, _head: None
     """From a file's name (compression suffix removed) and first 64 KiB: what it shares with the other files of the
@@ -106,7 +127,7 @@ class Opened:
     input: Input
     reader: Reader
 
-    def items(self) -> Iterator[Header | Frames | Undeclared | Ending]:
+    def items(self) -> Iterator[Header | Frames | Undeclared | Unplaced | Ending]:
         """One or more runs: Header, blocks of Frames in canonical units, Ending with the ledger.
 
         Raises:
@@ -122,6 +143,8 @@ class Opened:
                 elif isinstance(item, Ending):
                     yield item._replace(ledger=(*item.ledger, *ledger.values()))
                     ledger = {}
+                elif isinstance(item, Unplaced):
+                    yield item.in_canonical_units()
                 else:
                     yield item
         except MlpdataError as error:

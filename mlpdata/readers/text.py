@@ -1,4 +1,7 @@
-"""Numbers and blocks of text outputs. Every number of every reader passes `numbers` or `number`."""
+"""Numbers and blocks of text outputs. Every number of every reader passes `numbers` or `number`.
+
+Exponents may be written with D, as Fortran does (pitfall G7).
+"""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def array_at(name: str, pointer: object, data: Buffer, byte_order: ByteOrder = "
     """
     match pointer:
         case [list() as shape, str() as dtype, int() as offset] if (
-            dtype in DTYPES and offset >= 0 and all(isinstance(n, int) and n >= 0 for n in shape)
+            dtype in DTYPES and offset >= 0 and all(type(n) is int and n >= 0 for n in shape)
         ):
             kind = np.dtype(dtype).newbyteorder(byte_order)
         case _:

@@ -180,7 +180,7 @@ def _forces_are(incar: Tags) -> ForcesAre:
         return "projected"
     if incar.whole("MDALGO", 0) in {11, 21} or incar.flag("LBLUEOUT"):
         return "biased"
-    return "with_external" if incar.number("EFIELD") else "physical"
+    return "with_external" if incar.has_field else "physical"
 
 
 def _set_point(incar: Tags) -> float | None:

@@ -93,6 +93,11 @@ class Tags:
         return self.flag("LEPSILON") or self.flag("LCALCEPS") or self.whole("IBRION", -1) in {7, 8}
 
     @property
+    def has_field(self) -> bool:
+        """Whether an electric field acts; LCALCEPS tries fields after the labels, which are without one."""
+        return bool(self.number("EFIELD")) or (any(self.vector("EFIELD_PEAD")) and not self.flag("LCALCEPS"))
+
+    @property
     def n_images(self) -> int:
         """Images of a nudged elastic band."""
         return self.whole("IMAGES", 0)
@@ -238,7 +243,8 @@ def _spin(incar: Tags) -> str | None:
 def _external(incar: Tags) -> tuple[str, ...]:
     """What acts on the electrons besides the nuclei."""
     found = {
-        "electric field": bool(incar.number("EFIELD")) or any(incar.vector("EFIELD_PEAD")),
+        "electric field": incar.has_field,
+        "constrained moments": incar.whole("I_CONSTRAINED_M", 0) > 0,
         "dipole correction": incar.flag("LDIPOL"),
         "monopole correction": incar.flag("LMONO"),
     }

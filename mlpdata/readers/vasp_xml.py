@@ -35,6 +35,9 @@ LARGEST_HEADER = 128 << 20
 KBAR_PER_EV_ANGSTROM3 = 1602.17733
 """VASP's own constant (EVTOJ), by which it adds PV to the energy; taking PV off again needs the same."""
 
+SAME_ENERGY = 1e-6
+"""Energies printed with eight decimals agree within this [eV]."""
+
 _OPEN, _CLOSE, _END = b"<calculation>", b"</calculation>", b"</modeling>"
 _FORCES = b'<varray name="forces"'
 _START = re.compile(rb'<modeling>\s*<generator>\s*<i name="program"[^>]*>\s*vasp')
@@ -190,7 +193,8 @@ def _printed(steps: Sequence[Step], tables: Tables, loops: Sequence[Loop], share
     """One block as the file prints it, with energies that are energies, and zeros that mean nothing made absent."""
     n, n_atoms = len(steps), len(shared.atomic_numbers)
     free, sigma0, no_entropy = _energies(tables, loops, shared)
-    account.note(steps, np.isnan(sigma0), "no readable e_wo_entrp and e_0_energy")
+    account.note(steps, np.isnan(free), "no energy: expected an enthalpy, found the energy of the last iteration (V3)")
+    account.note(steps, np.isnan(sigma0) & ~np.isnan(free), "no readable e_wo_entrp and e_0_energy")
     if shared.max_electronic_steps is not None and not shared.is_response:
         unknown = (loop.n_iterations == shared.max_electronic_steps > 1 and np.isnan(loop.change) for loop in loops)
         account.note(steps, unknown, "convergence is unknown, as the last iterations cannot be read")
@@ -244,7 +248,11 @@ def _energies(tables: Tables, loops: Sequence[Loop], shared: Run) -> tuple[F64, 
     )
     unclear = np.isnan(sigma0) | np.isnan(no_entropy)
     sigma0[unclear] = no_entropy[unclear] = np.nan
-    work = shared.external_pressure * _volume(tables.cells) / KBAR_PER_EV_ANGSTROM3 if shared.external_pressure else 0.0
+    if not shared.external_pressure:
+        return free, sigma0, no_entropy
+    work = shared.external_pressure * _volume(tables.cells) / KBAR_PER_EV_ANGSTROM3
+    if not shared.is_response:  # the iterations never hold PV: where the step has their energy it is no enthalpy
+        work[(np.abs(work) > SAME_ENERGY) & (np.abs(free - last[:, 0]) < SAME_ENERGY)] = np.nan
     return free - work, sigma0 - work, no_entropy - work
 
 
@@ -260,7 +268,7 @@ def _ending(source: Input, shared: Run, account: Account) -> Ending:
         reason = "expected DFT, found steps of a machine-learned force field outside <calculation> (V11)."
         left_out.append(LeftOut(line=account.learned_line, reason=reason, frames=account.learned))
     warnings = list(shared.warnings)
-    if account.post_scf > 1e-6:
+    if account.post_scf > SAME_ENERGY:
         warnings.append(
             f"energies differ from the last iteration's by up to {account.post_scf:.6f} eV: "
             "dispersion or another term added after the SCF, which vasprun.xml may not name (V2)."

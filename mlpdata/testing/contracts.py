@@ -19,10 +19,18 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from mlpdata.frames import MAX_ATOMS_PER_BLOCK, Frames
 from mlpdata.readers.archive import open_input
-from mlpdata.readers.registry import Ending, Header, Opened, Reader, Undeclared, readers
+from mlpdata.readers.registry import Ending, Header, Opened, Reader, Undeclared, Unplaced, readers
 from mlpdata.schema.sidecar import Declared
-from mlpdata.testing import damage
-from mlpdata.testing.damage import Edit
+from mlpdata.testing.damage import (
+    Edit,
+    cuts,
+    cuts_inside_lines,
+    flips,
+    is_text,
+    sampled,
+    spoiled_floats,
+    spoiled_numbers,
+)
 from mlpdata.testing.readings import Reading, Specimen, difference
 
 if TYPE_CHECKING:
@@ -91,7 +99,7 @@ class ReaderContract:
     def _check_order(self, specimen: Specimen) -> None:
         inside = False
         for item in self._items(specimen.path):
-            assert isinstance(item, Header | Frames | Undeclared | Ending), f"{item!r} is no item of a run"
+            assert isinstance(item, Header | Frames | Undeclared | Unplaced | Ending), f"{item!r} is no item of a run"
             assert inside is not isinstance(item, Header), "expected one Header and one Ending a run"
             inside = not isinstance(item, Ending)
         assert not inside, "expected an Ending after the last frame"
@@ -138,8 +146,8 @@ class ReaderContract:
         """What goes wrong with files that are cut."""
         whole_at: dict[int, list[int]] = {}
         for path, content in specimen.files.items():
-            edits = damage.sampled(damage.cuts(content), limit)
-            edits += damage.sampled(damage.cuts_inside_lines(content), limit or 1000)
+            edits = sampled(cuts(content), limit)
+            edits += sampled(cuts_inside_lines(content), limit or 1000)
             for edit in edits:
                 copy = specimen.read(path, edit.of(content))
                 where = f"{path.name}, {edit.at(content)}"
@@ -173,12 +181,8 @@ class ReaderContract:
     def findings_of_numbers(cls, specimen: Specimen, limit: int | None) -> Iterator[Finding]:
         """What goes wrong with numbers that are none."""
         for path, content in specimen.files.items():
-            edits = (
-                damage.spoiled_numbers(content)
-                if damage.is_text(content)
-                else damage.spoiled_floats(content, specimen.printed_floats())
-            )
-            for edit in damage.sampled(edits, limit and 2 * limit):
+            edits = spoiled_numbers(content) if is_text(content) else spoiled_floats(content, specimen.printed_floats())
+            for edit in sampled(edits, limit and 2 * limit):
                 copy = specimen.read(path, edit.of(content))
                 yield from _findings(specimen.whole, copy, f"{path.name}, {edit.at(content)}")
 
@@ -186,7 +190,7 @@ class ReaderContract:
     def findings_of_flips(cls, specimen: Specimen, count: int) -> Iterator[Finding]:
         """What goes wrong with flipped bits."""
         for path, content in specimen.files.items():
-            for edit in damage.flips(content, count):
+            for edit in flips(content, count):
                 copy = specimen.read(path, edit.of(content))
                 if copy.is_foreign:
                     yield Finding("foreign", f"{path.name}, {edit.at(content)}", repr(copy.error))

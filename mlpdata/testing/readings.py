@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlpdata.errors import MlpdataError
 from mlpdata.frames import Frames, from_printed
 from mlpdata.readers.archive import Input
-from mlpdata.readers.registry import Ending, Header, Printed, Reader, Undeclared
+from mlpdata.readers.registry import Ending, Header, Printed, Reader, Undeclared, Unplaced
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PROPERTIES
 from mlpdata.schema.sidecar import Declared
 
@@ -103,15 +103,13 @@ class Specimen:
     def read(self, path: Path | None = None, content: bytes | None = b"") -> Reading:
         """Read the file where `path`, it or one of its companions, holds `content`; None: the companion is missing."""
         held = self._contents if path is None else {**self._contents, path: content}
-        reading = Reading()
-        try:
-            source = self.source(self.path, held[self.path] or b"")
+        source = self.source(self.path, held[self.path] or b"")
+
+        def companions() -> tuple[Input, ...]:
             beside = [(one, held[one]) for one in self.reader.companions(source) if one in held]
-            source.companions = tuple(self.source(one, text) for one, text in beside if text is not None)
-            _take_all(self.reader, source, reading)
-        except Exception as error:  # noqa: BLE001  which one it is, is the question
-            reading.error = error
-        return reading
+            return tuple(self.source(one, text) for one, text in beside if text is not None)
+
+        return read(self.reader, source, companions)
 
     def printed_floats(self) -> Iterator[float]:
         """The numbers of its frames as the file holds them."""
@@ -121,15 +119,26 @@ class Specimen:
                     yield from np.asarray(getattr(value, "values", value), float).ravel().tolist()
 
 
-def _take_all(reader: Reader, source: Input, reading: Reading) -> None:
-    for item in reader.read(source):
+def read(reader: Reader, source: Input, companions: Callable[[], tuple[Input, ...]] = tuple) -> Reading:
+    """All that a reader makes of a file and of those that `companions` finds beside it."""
+    reading = Reading()
+    try:
+        source.companions = companions()
+        _take_all(reader.read(source), reading)
+    except Exception as error:  # noqa: BLE001  which one it is, is the question
+        reading.error = error
+    return reading
+
+
+def _take_all(items: Iterable[Header | Printed | Undeclared | Unplaced | Ending], reading: Reading) -> None:
+    for item in items:
         if isinstance(item, Header):
             reading.runs.append(Run(item))
         elif isinstance(item, Ending):
             reading.runs[-1].ending = item
         elif isinstance(item, Undeclared):
             reading.runs[-1].blocks.append(Frames(item.n_atoms, item.arrays))
-        else:
+        elif isinstance(item, Printed):
             reading.runs[-1].blocks.append(from_printed(item.n_atoms, item.arrays)[0])
 
 

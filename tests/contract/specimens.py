@@ -11,8 +11,8 @@ from mlpdata.schema.sidecar import SIDECAR, Declared
 from mlpdata.testing import ReaderContract
 
 DATA = Path(__file__).parents[1] / "data"
-REAL = {"silicon", "fuzz"}
-"""Folders of real outputs, which are larger than fixtures should be, and of damaged ones that fuzzing found."""
+APART = {"silicon", "fuzz", "foreign"}
+"""Folders of other tests: real outputs, damaged ones that fuzzing found, those that other libraries read."""
 
 END_MARKS = {
     "vasp/xml": b"</modeling>",
@@ -43,7 +43,7 @@ def find() -> Found:
     fixtures: dict[str, list[Path]] = {reader.name: [] for reader in readers()}
     unknown, companions = [], set()
     for path in sorted(DATA.rglob("*")):
-        if not path.is_file() or path.name == SIDECAR or path.relative_to(DATA).parts[0] in REAL:
+        if not path.is_file() or path.name == SIDECAR or path.relative_to(DATA).parts[0] in APART:
             continue
         try:
             known = recognise_file(path)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mlpdata.frames import Frames, concatenate
-from mlpdata.inspection import inspect_file
 from mlpdata.readers.archive import open_input
 from mlpdata.readers.cp2k import READER
 from mlpdata.readers.registry import Ending, Header, Opened, open_run
 
 ROOT = Path(__file__).parents[2]
 CORPUS = (ROOT / os.environ.get("MLPDATA_CORPUS", "../shared/corpus")).resolve()
-VERDICTS = Path(__file__).with_name("verdicts_cp2k.json")
 DPDATA = "cp2k/deepmodeling__dpdata/tests/cp2k"
 CP2KDATA = "cp2k/robinzyb__cp2kdata/tests"
 
@@ -27,11 +22,6 @@ pytestmark = [
     pytest.mark.shared,
     pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus of output files at MLPDATA_CORPUS"),
 ]
-
-
-def paths() -> list[str]:
-    expected = json.loads((CORPUS / "EXPECTED.json").read_text()) if CORPUS.is_dir() else {}
-    return sorted(path for path, wanted in expected.items() if wanted.get("format") == "cp2k-out")
 
 
 def items(path: str) -> list[Header | Frames | Ending]:
@@ -48,19 +38,6 @@ def header(path: str) -> Header:
     found = items(path)[0]
     assert isinstance(found, Header)
     return found
-
-
-def test_every_file_reads_as_independent_readers_read_it(tmp_path: Path) -> None:
-    """Differences are explained, with line and text of the file, in verdicts_cp2k.json."""
-    read = tmp_path / "read.jsonl"
-    described = [{**inspect_file(CORPUS / path), "path": path} for path in paths()]
-    read.write_text("".join(json.dumps(line) + "\n" for line in described))
-
-    command = [sys.executable, str(CORPUS / "score.py"), str(read), "--format", "cp2k-out", "--verdicts", str(VERDICTS)]
-    score = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert score.returncode == 0, score.stdout
-    assert " 0 bad" in score.stdout, score.stdout
 
 
 @pytest.mark.parametrize(

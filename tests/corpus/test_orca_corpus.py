@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import numpy as np
 import pytest
 
 from mlpdata.frames import Frames, concatenate
-from mlpdata.inspection import inspect_file
 from mlpdata.readers import orca, orca_hess, orca_property
 from mlpdata.readers.archive import open_input
 from mlpdata.readers.registry import Ending, Header, Opened, Reader
@@ -21,7 +18,6 @@ from mlpdata.units import VELOCITY
 
 ROOT = Path(__file__).parents[2]
 CORPUS = (ROOT / os.environ.get("MLPDATA_CORPUS", "../shared/corpus")).resolve()
-VERDICTS = Path(__file__).with_name("verdicts_orca.json")
 
 pytestmark = [
     pytest.mark.shared,
@@ -44,18 +40,6 @@ def items(path: str, reader: Reader = orca.READER) -> list[Header | Frames | End
 
 def frames(path: str) -> Frames:
     return concatenate([item for item in items(path) if isinstance(item, Frames)])
-
-
-def test_every_file_reads_as_independent_readers_read_it(tmp_path: Path) -> None:
-    """Differences are explained, with line and text of the file, in verdicts_orca.json."""
-    read = tmp_path / "read.jsonl"
-    read.write_text("".join(json.dumps({**inspect_file(CORPUS / path), "path": path}) + "\n" for path in paths()))
-
-    command = [sys.executable, str(CORPUS / "score.py"), str(read), "--format", "orca-out", "--verdicts", str(VERDICTS)]
-    score = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert score.returncode == 0, score.stdout
-    assert " 0 bad" in score.stdout, score.stdout
 
 
 @pytest.mark.parametrize("path", paths("orca-property-json"))

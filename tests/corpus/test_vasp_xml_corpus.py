@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from mlpdata.errors import MlpdataError
 from mlpdata.frames import Frames, concatenate
 from mlpdata.readers import vasp_xml
 from mlpdata.readers.archive import open_input
@@ -20,7 +15,6 @@ from mlpdata.readers.registry import Ending, Header, Opened
 
 ROOT = Path(__file__).parents[2]
 CORPUS = (ROOT / os.environ.get("MLPDATA_CORPUS", "../shared/corpus")).resolve()
-VERDICTS = Path(__file__).with_name("verdicts.json")
 AIIDA = "vasp/aiida-vasp__aiida-vasp/src/aiida_vasp/test_data"
 
 corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus of output files at MLPDATA_CORPUS")
@@ -30,55 +24,6 @@ def items(path: Path) -> list[Header | Frames | Ending]:
     with open_input(path) as source:
         assert vasp_xml.magic(source.head)
         return list(Opened(source, vasp_xml.READER).items())
-
-
-def described(path: str) -> dict[str, Any]:
-    """One line of what `score.py` reads."""
-    try:
-        blocks = [item for item in items(CORPUS / path) if isinstance(item, Frames)]
-    except MlpdataError as error:
-        return {"path": path, "error": error.as_json()}
-    line: dict[str, Any] = {"path": path, "error": None, "n_with_forces": 0}
-    if blocks:
-        every = concatenate(blocks)
-        with_forces = np.flatnonzero(~np.isnan(np.add.reduceat(every.forces, every.atom_start[:-1])).any(axis=1))
-        shown = with_forces if len(with_forces) else np.arange(len(every))
-        line |= {"n_with_forces": len(with_forces)}
-        line |= {"first": configuration(every, shown[0]), "last": configuration(every, shown[-1])}
-    return line
-
-
-def printed(values: np.ndarray) -> Any:
-    return None if np.isnan(values).any() else values.tolist()
-
-
-def configuration(every: Frames, index: int) -> dict[str, Any]:
-    one = every.select([index])
-    kinds = {"free": "energy", "sigma0": "energy_sigma0", "no_entropy": "energy_no_entropy"}
-    return {
-        "atomic_numbers": one.atomic_numbers.tolist(),
-        "positions": one.positions.tolist(),
-        "cell": printed(one.cell[0]),
-        "energy": printed(one.energy[0]),
-        "energies": {kind: printed(one.get(name)[0]) for kind, name in kinds.items()},
-        "forces": printed(one.forces),
-        "stress": printed(one.stress[0]),
-    }
-
-
-@corpus
-@pytest.mark.shared
-def test_every_file_reads_as_independent_readers_read_it(tmp_path: Path) -> None:
-    expected = json.loads((CORPUS / "EXPECTED.json").read_text())
-    paths = [path for path, wanted in expected.items() if wanted.get("format") == "vasp-xml"]
-    read = tmp_path / "read.jsonl"
-    read.write_text("".join(json.dumps(described(path)) + "\n" for path in paths))
-
-    command = [sys.executable, str(CORPUS / "score.py"), str(read), "--format", "vasp-xml", "--verdicts", str(VERDICTS)]
-    scored = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert len(paths) == 52
-    assert scored.returncode == 0, scored.stdout
 
 
 @corpus

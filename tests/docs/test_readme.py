@@ -62,9 +62,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(command: str, folder: Path) -> str:
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    done = subprocess.run(shlex.split(command), cwd=folder, capture_output=True, text=True, env=environment)
+    done = subprocess.run(shlex.split(command, comments=True), cwd=folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def an_id(project: Path) -> str:
+    """What a user copies out of a query."""
+    return run('mlpdata sql "SELECT hex(id) FROM configurations ORDER BY id LIMIT 1" --format csv', project).split()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +78,7 @@ def walked(project: Path) -> Path:
     for block in blocks("bash"):
         for line in block.splitlines():
             if line.strip():
-                run(line, project)
+                run(line.replace("$ID", an_id(project)) if "$ID" in line else line, project)
     return project
 
 

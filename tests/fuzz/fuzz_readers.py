@@ -17,6 +17,7 @@ import json
 import mmap
 import os
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -33,8 +35,10 @@ SLOW = 1.0
 """Seconds of CPU that one input may take."""
 GREEDY = 500 << 10
 """KiB of memory that one input may take."""
-HANG = 20
-"""Seconds after which an input is a hang and its process ends."""
+HANG = 40
+"""Seconds without another input after which the last one is a hang and its process is killed."""
+ROOM = 1 << 20
+"""Bytes of the file that holds the input being read."""
 SECOND_CLASS = (ValueError, IndexError, KeyError, TypeError, ArithmeticError, Warning)
 """What `registry.Opened` makes a ParseError of, without a line."""
 
@@ -81,10 +85,11 @@ def fuzz(name: str, runs: int) -> None:
         (corpus / digest).write_bytes(content)
     words = seeds.headings(name)
     (BUILD / f"{target.folder}.dict").write_text(seeds.dictionary(words))
-    counter = _counter(target.folder)
+    counter, reading = _shared(target.folder, "count", 8), _shared(target.folder, "reading", ROOM)
     warnings.simplefilter("error")
 
     def one(content: bytes) -> None:
+        reading[: 8 + len(content)] = struct.pack("<q", len(content)) + content
         before, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             refused(target, content)
@@ -100,20 +105,20 @@ def fuzz(name: str, runs: int) -> None:
     mutator = Mutator(words, list(pool.values()), lambda content, limit: bytes(atheris.Mutate(content, limit)))
     longest = max(16_384, *(len(content) for content in pool.values())) if pool else 16_384
     options = [
-        f"-runs={runs}", f"-max_len={longest}", "-len_control=0", f"-timeout={HANG}", "-rss_limit_mb=3000",
+        f"-runs={runs}", f"-max_len={longest}", "-len_control=0", "-timeout=1000", "-rss_limit_mb=3000",
         f"-dict={BUILD / target.folder}.dict", f"-artifact_prefix={found.folder}/", "-verbosity=0", "-reload=0",
     ]  # fmt: skip
-    atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=lambda *drawn: mutator(*drawn))
+    atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=mutator)
     atheris.Fuzz()
 
 
-def _counter(folder: str) -> mmap.mmap:
-    """The executions of a target, eight bytes that outlive a crash."""
-    path = BUILD / f"{folder}.count"
+def _shared(folder: str, kind: str, size: int) -> mmap.mmap:
+    """Bytes that outlive a crash: how many inputs a target has read, and the one that it is reading."""
+    path = BUILD / f"{folder}.{kind}"
     if not path.exists():
-        path.write_bytes(bytes(8))
+        path.write_bytes(bytes(size))
     with path.open("r+b") as file:
-        return mmap.mmap(file.fileno(), 8)
+        return mmap.mmap(file.fileno(), size)
 
 
 def executions(folder: str) -> int:
@@ -133,9 +138,13 @@ def fuzz_in_processes(name: str, runs: int) -> None:
         before = executions(folder)
         with (BUILD / f"{folder}.log").open("ab") as log:
             command = [sys.executable, __file__, "--runs", str(left), "--inside", name]
-            code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+            code = _watched(subprocess.Popen(command, stdout=log, stderr=log), folder)
         if code == 0:
             break
+        reading = (BUILD / f"{folder}.reading").read_bytes()
+        content = reading[8 : 8 + int(struct.unpack("<q", reading[:8])[0])]
+        kind = "1-hang" if code == -signal.SIGKILL else f"1-crash{code}"
+        Findings(BUILD / "findings" / folder).add(kind, content, f"the process ended with {code}")
         fruitless = fruitless + 1 if executions(folder) - before < 100 else 0
         print(f"{name}: a process ended with {code}, see {folder}.log", flush=True)
     kinds = sorted(path.stem for path in (BUILD / "findings" / folder).glob("*.txt"))
@@ -147,6 +156,18 @@ def fuzz_in_processes(name: str, runs: int) -> None:
         flush=True,
     )
     _write_runs()
+
+
+def _watched(process: subprocess.Popen[bytes], folder: str) -> int:
+    """The exit code of a process, killed where it reads one input for long."""
+    count, since = -1, time.monotonic()
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=2)
+        if (now := executions(folder)) != count:
+            count, since = now, time.monotonic()
+        elif time.monotonic() - since > HANG:
+            process.kill()
 
 
 def _write_runs() -> None:

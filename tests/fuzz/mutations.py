@@ -184,8 +184,7 @@ def _odd_cell(old: Any, draw: Random) -> Any:
         values = bytearray(old)
         values[draw.randrange(len(values))] = draw.randrange(256)
         return bytes(values)
-    value = draw.choice((None, 0, 1, -1, 3, 1e300, 0.5, "", "x", "{}", "[]", '{"a": 1}', b"", b"\x00" * 24, b"x"))
-    return value
+    return draw.choice((None, 0, 1, -1, 3, 1e300, 0.5, "", "x", "{}", "[]", '{"a": 1}', b"", b"\x00" * 24, b"x"))
 
 
 def mutated_hdf5(content: bytes, draw: Random) -> bytes:
@@ -216,20 +215,25 @@ def mutated_hdf5(content: bytes, draw: Random) -> bytes:
 
 def _odd_dataset(old: h5py.Dataset, draw: Random) -> Any:
     value = old[()]
-    what = draw.random()
     if isinstance(value, bytes | str):
-        text = value if isinstance(value, bytes) else value.encode()
-        if text[:1] == b"{" and what < 0.6:
-            return mutated_json(text, draw)
-        if what < 0.8 and (found := NUMBER.search(text, draw.randrange(len(text) + 1)) or NUMBER.search(text)):
-            return text[: found.start()] + draw.choice(ODD_NUMBERS) + text[found.end() :]
-        return draw.choice((b"", b"x", b"PE", b"PBE", b"\xff", 1, 2.5, text[: draw.randrange(len(text) + 1)]))
-    array = np.array(value)
-    if array.dtype.kind in "fiu" and array.size and what < 0.5:
-        array.reshape(-1)[draw.randrange(array.size)] = draw.choice((0, 1, 2, 3, 5, 13, 100, 120))
-        return array
-    if array.dtype.kind == "f" and array.size and what < 0.65:
-        array.reshape(-1)[draw.randrange(array.size)] = draw.choice((np.nan, np.inf, 1e300, -1.0))
+        return _odd_text(value if isinstance(value, bytes) else value.encode(), draw)
+    return _odd_array(np.array(value), draw)
+
+
+def _odd_text(text: bytes, draw: Random) -> Any:
+    what = draw.random()
+    if text[:1] == b"{" and what < 0.6:
+        return mutated_json(text, draw)
+    if what < 0.8 and (found := NUMBER.search(text, draw.randrange(len(text) + 1)) or NUMBER.search(text)):
+        return text[: found.start()] + draw.choice(ODD_NUMBERS) + text[found.end() :]
+    return draw.choice((b"", b"x", b"PE", b"PBE", b"\xff", 1, 2.5, text[: draw.randrange(len(text) + 1)]))
+
+
+def _odd_array(array: np.ndarray[Any, Any], draw: Random) -> Any:
+    what = draw.random()
+    if array.dtype.kind in "fiu" and array.size and what < 0.65:
+        odd = (0, 1, 2, 3, 5, 13, 100, 120) if what < 0.5 or array.dtype.kind != "f" else (np.nan, np.inf, 1e300, -1.0)
+        array.reshape(-1)[draw.randrange(array.size)] = draw.choice(odd)
         return array
     if array.ndim and what < 0.85:
         axis = draw.randrange(array.ndim)

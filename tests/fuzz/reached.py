@@ -115,7 +115,7 @@ def keep(name: str, measured: dict[str, tuple[bytes, Arcs]]) -> None:
     from targets import TARGETS
 
     folder = KEPT / TARGETS[name].folder
-    fixtures = {content for content in seeds.fixtures(name)}
+    fixtures = set(seeds.fixtures(name))
     reached: Arcs = set().union(*(arcs for content, arcs in measured.values() if content in fixtures))
     rest = {digest: found for digest, found in measured.items() if found[0] not in fixtures}
     folder.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ def test_numbers_without_units_are_shown_without_units(verb: Verb) -> None:
     answer = verb("inspect", "train.extxyz", "--json")
     found = json.loads(answer.out)
 
-    assert found["last"] is None  # no label has the formats' own name
+    assert found["n_labelled"] == 0  # no label has the formats' own name
     assert found["keys"] == {"energy": "REF_energy, free_energy", "virial": "virial"}
     assert "names         energy as 'REF_energy, free_energy'" in verb("inspect", "train.extxyz").out
 

@@ -237,6 +237,7 @@ def damaged(part: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("energy", None),
         ("energy", "high"),
         ("gradient", [[0.1]] * 6),
+        ("gradient", [[0.1]] * 8),
         ("gradient", [["x"]] * 9),
     ],
 )
