@@ -13,6 +13,7 @@ help:
 	@echo "make test-all  the slow tests too"
 	@echo "make test-long every damage of every reader's files, into benchmarks/reliability_readers.md"
 	@echo "make differential every file beside ASE, pymatgen, dpdata and cclib, into benchmarks/differential.md"
+	@echo "make fuzz      coverage-guided fuzzing of all readers, RUNS inputs each, below build/fuzz/"
 	@echo "make lint      ruff; make types: mypy"
 	@echo "make bench     the figures of the README, peers in the same run"
 	@echo "make clean     what the pipeline wrote"
@@ -43,6 +44,20 @@ test-long: install
 differential: install
 	test -d .venv-peers || ($(PYTHON) -m venv .venv-peers && .venv-peers/bin/pip install --quiet ase pymatgen dpdata cclib)
 	$(BIN)/python tests/differential/compare.py $${MLPDATA_CORPUS:-../shared/corpus} .venv-peers/bin/python
+
+# atheris needs nothing of ours; ours is taken from the other environment, which has the same Python
+FUZZ := .venv-fuzz
+RUNS ?= 45000
+
+$(FUZZ)/installed:
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet atheris==3.0.0
+	touch $@
+
+fuzz: install $(FUZZ)/installed
+	MLPDATA_FUZZ_SEEDS=build/fuzz/seeds PYTHONPATH=tests/fuzz $(BIN)/python -m pytest -q -p seeds tests/unit/readers
+	PYTHONPATH="$(CURDIR):$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" $(FUZZ)/bin/python tests/fuzz/fuzz_readers.py --runs $(RUNS)
+	PYTHONPATH="$(CURDIR)" $(BIN)/python tests/fuzz/reached.py --keep
 
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro

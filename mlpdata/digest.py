@@ -50,26 +50,24 @@ def sha256_file(path: Path) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN, -0.0 as 0.0.
+    """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN, -0.0 as 0.0; keys are text.
 
     Raises:
         ValueError: NaN or infinity, which JSON does not have.
     """
-    text = json.dumps(
-        _without_negative_zero(value),
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-        allow_nan=False,
-    )
-    return text.encode()
+    text = _dumps(value)
+    return (_dumps(_without_negative_zero(value)) if "-0.0" in text else text).encode()
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _without_negative_zero(value: Any) -> Any:
     if isinstance(value, float):
         return 0.0 if value == 0 else value
-    if isinstance(value, Mapping):
-        return {str(key): _without_negative_zero(item) for key, item in value.items()}
+    if isinstance(value, dict):
+        return {key: _without_negative_zero(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_without_negative_zero(item) for item in value]
     return value

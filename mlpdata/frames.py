@@ -141,9 +141,10 @@ class Frames:
 
     @property
     def volume(self) -> F64:
-        """Cell volume [angstrom^3], shape (n_configurations,); NaN without a cell."""
+        """Cell volume [angstrom^3], shape (n_configurations,); NaN without a cell, or where the cell is a chain or layer."""
         with np.errstate(invalid="ignore"):  # the cell of a molecule is NaN
             volume: F64 = np.abs(np.linalg.det(self.cell))
+        volume[volume == 0] = np.nan
         return volume
 
     @property

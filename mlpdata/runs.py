@@ -6,7 +6,9 @@ import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import PurePosixPath
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from mlpdata.checks.gatekeeper import Gatekeeper
 from mlpdata.checks.measures import Circumstances
 from mlpdata.discover import Output
 from mlpdata.errors import InputError, UnitsUnknown
-from mlpdata.frames import Frames
+from mlpdata.frames import Frames, by_block, concatenate
 from mlpdata.joining import Beside
 from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run
 from mlpdata.schema.calculation import Calculation, ForcesAre, Kind, LeftOut, Source, Status
@@ -31,6 +33,8 @@ VOLUME_CHANGE = 0.05
 
 Event = Frames | Calculation
 """Frames of a run in order, then its Calculation, which closes it."""
+FEW_ATOMS = 4096
+"""Blocks of fewer atoms are joined: what is asked of a block costs the same for one configuration and for many."""
 
 
 def read_output(output: Output, lost: Sequence[str] = ()) -> Iterator[Event]:
@@ -89,7 +93,7 @@ def _read(output: Output, beside: _Besides, unread: Sequence[str]) -> Iterator[E
     with open_run(output.path, declared=output.sidecar.of_numbers) as opened:
         run: _Run | None = None
         number = 0
-        for item in opened.items():
+        for item in _in_larger_blocks(opened.items()):
             if isinstance(item, Header):
                 number += 1
                 partners = [runs[number - 1] for _, runs in beside if len(runs) >= number]
@@ -103,6 +107,16 @@ def _read(output: Output, beside: _Besides, unread: Sequence[str]) -> Iterator[E
                     yield from run.passed(rest)
                 yield run.closed(item, unread)
                 run = None
+
+
+def _in_larger_blocks(items: Iterable[object]) -> Iterator[object]:
+    """The items of a file, small blocks that follow each other joined into one."""
+    for are_frames, alike in groupby(items, lambda item: isinstance(item, Frames)):
+        if are_frames:
+            sized = ((len(frames.atomic_numbers), frames) for frames in cast("Iterator[Frames]", alike))
+            yield from map(concatenate, by_block(sized, FEW_ATOMS))
+        else:
+            yield from alike
 
 
 def _sources(output: Output, opened: Opened) -> tuple[Source, ...]:

@@ -13,6 +13,10 @@ from mlpdata.cli.options import STORE, AtOption, JsonOption, OutOption, StoreOpt
 from mlpdata.cli.output import FORMATS, say, say_json, say_rows, say_table
 from mlpdata.errors import NotFound, UsageError
 
+SHOWN = {"energy", "energy_sigma0", "energy_no_entropy", "scf_converged", "step", "charge", "multiplicity", "pbc",
+         "source_line", "source_index"}  # fmt: skip
+"""Properties that `show` has named already by the time it comes to the rest, or that say where a file has them."""
+
 
 @app.command()
 def show(
@@ -41,11 +45,24 @@ def show(
     for name in ("id", "calculation", "source", "line", "reader", "kind", "license", "formula", "energy", "energy_sigma0",
                  "energy_no_entropy", "scf_converged", "step", "charge", "multiplicity", "theory"):  # fmt: skip
         say(f"{name:18s} {_text(found[name])}")
-    for name in ("cell", "stress"):
-        say(f"{name:18s} {_text(found[name])}")
-    forces = found["forces"] or [None] * len(found["atomic_numbers"])
-    rows = zip(found["atomic_numbers"], found["positions"], forces, strict=True)
-    say_rows(("Z", "position [angstrom]", "force [eV/angstrom]"), [(z, _text(r), _text(f)) for z, r, f in rows])
+    _show_properties(found)
+
+
+def _show_properties(found: dict[str, Any]) -> None:
+    """Cell, stress and whatever else is known of the configuration, then a row an atom."""
+    from mlpdata.schema.properties import ATOM, CONFIGURATION, PROPERTIES
+
+    known = [row for name, row in PROPERTIES.items() if found[name] is not None]
+    for row in known:
+        if row.level == CONFIGURATION and row.name not in SHOWN:
+            unit = f" [{row.unit}]" if row.dimension else ""
+            say(f"{row.name:18s} {_text(found[row.name])}{unit}")
+    if found["hessian"] is not None:
+        say(f"{'hessian':18s} {len(found['atomic_numbers'])} x {len(found['atomic_numbers'])} blocks; --json has them")
+    columns = [row for row in known if row.level == ATOM]
+    heads = ("Z" if row.name == "atomic_numbers" else f"{row.name} [{row.unit}]" for row in columns)
+    atoms = zip(*(found[row.name] for row in columns), strict=True)
+    say_rows(tuple(heads), [tuple(_text(value) for value in atom) for atom in atoms])
 
 
 def _show_native(snapshot: Any, found: dict[str, Any], json: bool) -> None:

@@ -38,6 +38,8 @@ HEADER_BYTES = 16 << 20
 HEADER_BYTES_WITHOUT_ENERGY = 1 << 20
 UNBALANCED = 1e-3
 """Sum of all forces over the largest one above which a force of exactly zero is one that was set to zero."""
+LEARNED = b"NNP"
+"""The force environment of a neural network, whose labels are no label (pitfall V11)."""
 NOISE = 0.01
 """The largest force counts as no less than this: sums of forces are noisy by some 1e-6 hartree/bohr."""
 
@@ -125,7 +127,8 @@ def _header(
         forces = "physical" if masked is None else "zeroed_on_fixed"
         forces = "with_external" if level.external else forces
         forces = "biased" if facts.is_biased else forces
-    energy_kind: EnergyKind = "free" if has_smearing(text) else "total"
+        forces = "ml" if environment == LEARNED else forces
+    energy_kind: EnergyKind = "ml" if environment == LEARNED else "free" if has_smearing(text) else "total"
     return Header(
         method=level,
         identity=sha256_json({"version": level.code_version, "started": facts.started}),

@@ -194,7 +194,8 @@ def cell(source: Input, mark: Mark) -> Cell:
     rows = numbers(b" ".join(match.group(2, 4, 6)), 9).reshape(3, 3)
     lengths = numbers(b" ".join(match.group(3, 5, 7)), 3)
     angles = numbers(b" ".join(match.group(8, 9, 10)), 3)
-    found = np.linalg.norm(rows, axis=1)
+    with np.errstate(over="ignore"):  # an infinite length is none that is printed
+        found = np.linalg.norm(rows, axis=1)
     if not (np.abs(found - lengths) < 2e-3).all() or not (found > 0).all():
         raise ParseError("expected vectors as long as they are said to be, found others. The cell is damaged.")
     if len(match[3].partition(b".")[2]) > 3:

@@ -17,7 +17,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,60 +26,42 @@ from numpy.typing import ArrayLike
 from mlpdata import units
 from mlpdata.errors import MlpdataError, ParseError
 from mlpdata.frames import by_block
-from mlpdata.readers import espresso_cp_files
 from mlpdata.readers.archive import Input
-from mlpdata.readers.espresso_cp_files import Beside
-from mlpdata.readers.espresso_names import atomic_number, dispersion_of, functional, run_of
+from mlpdata.readers.espresso_cp_blocks import BLOCK, GPA, Account, Frame, Masses, frame, without_motion
+from mlpdata.readers.espresso_cp_files import Beside, Tables, companions
+from mlpdata.readers.espresso_cp_files import read as read_beside
+from mlpdata.readers.espresso_names import dispersion_of, functional, run_of
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
-from mlpdata.readers.text import number, numbers, whole
+from mlpdata.readers.text import number, whole
 from mlpdata.schema.calculation import LeftOut, RunKind
 from mlpdata.schema.method import Method, Pseudopotential
-from mlpdata.schema.properties import NO, UNKNOWN, YES
+from mlpdata.schema.properties import NO, YES
 from mlpdata.units import F64, Quantity
 
 _PROGRAM = re.compile(rb"Program CP +v\.?(\S{1,40})[^\n]{0,80}? starts on *([^\n]{0,60})")
-_BLOCK = re.compile(rb"^ \* Physical Quantities at step: +(\S+)", re.M)
 _END = re.compile(rb"^ +writing restart file|^   Averaged Physical Quantities|^   MAIN:", re.M)
 _CONVERGED = b"MAIN: convergence achieved"
 _DONE = b"JOB DONE."
 _TITLE = re.compile(rb"^ +nfi +ekinc (?=[^\n]*\betot\b)[^\n]*", re.M)
-_ROW = re.compile(rb"^ {1,9}(\S{1,10})((?: +\S{1,30}){10,14}) *\n", re.M)
-_MASS = re.compile(rb"^   Species +(\d+) atoms = +(\d{1,9}) mass = +(\S+) \(a\.u\.\)", re.M)
-_BLANK = re.compile(rb"[ \t\r]*\n")
-_TABLE_ROW = re.compile(rb"   ([A-Z][A-Za-z0-9_-]{0,5}) +(\S[^\n]*)\n")
+_ROW = re.compile(rb"^ {1,9}(\S{1,60})((?: +\S{1,60}){10,12}) *\n", re.M)
+_FIXED_CELL = b"cell parameters are not allowed to move"
 HEADER_BYTES = 1 << 20
 """Where what holds for the whole run is looked for."""
-GPA = units.BOHR**3 / units.HARTREE * 10 / units.EV_PER_ANGSTROM3
-"""One GPa in hartree/bohr^3."""
-KINETIC_TOLERANCE = 1e-6
-"""Rounding of masses in six digits, relative."""
-PRESSURE_TOLERANCE = 2e-4
-"""Rounding of the printed pressure of the nuclei, and of masses in six digits [GPa]."""
+DECIMALS = 8
+"""A row whose energy has fewer is no label: cp.x before 5 printed five."""
+BLOCKS_COMPARED = 5
+"""So many blocks are looked for in the files beside, to tell whether these are of the same run."""
 
 
-@dataclass
-class _Frame:
-    """One block in atomic units."""
+class _Row(NamedTuple):
+    """One row of energies: what standard output prints of a step without a block."""
 
+    place: int
     step: int
-    line: int
     energy: float
-    cell: F64
-    atomic_numbers: list[int]
-    positions: F64
-    velocities: F64 | None
-    forces: F64 | None
-    stress: F64 | None
-    """Of the electrons and the lattice of nuclei, without their motion; positive in compression [GPa]."""
-    converged: int
-
-
-@dataclass
-class _Account:
-    """What was lost, and what a user should know."""
-
-    left_out: list[LeftOut] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    """[hartree]"""
+    kinetic: float
+    """Of the nuclei, and of a cell that moves [hartree]."""
 
 
 def is_espresso_cp(head: bytes) -> bool:
@@ -95,146 +78,143 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     found = _PROGRAM.search(source.head)
     if found is None:
         raise ParseError("expected the banner of cp.x, found none.")
-    starts = [match.start() for match in _BLOCK.finditer(source.data)]
-    header = source.data[found.start() : min([*starts[:1], len(source.data), HEADER_BYTES])]
-    account = _Account()
-    held = b"Ions are not allowed to move" in header
-    masses = _masses(header, source.limits.atoms)
+    run = _Run(source)
     yield Header(
-        method=_method(header, found[1].decode("latin-1")),
+        method=_method(run.header, found[1].decode("latin-1")),
         identity=f"cp.x {found[1].decode('latin-1')} {' '.join(found[2].decode('latin-1').split())}",
-        run_kind=_run_kind(header, held=held),
-        energy_kind="unknown" if b"ensemble" in header.lower() else "total",
+        run_kind=_run_kind(run.header, held=run.held),
+        energy_kind="unknown" if b"ensemble" in run.header.lower() else "total",
     )
-    frames = (_whole(source, begin, stop, masses, account, held=held) for begin, stop in _spans(source, starts))
-    for block in by_block((len(frame.positions), frame) for frame in frames if frame is not None):
+    for block in by_block((len(one.positions), one) for one in run.frames()):
         yield _printed(block)
-    yield _ending(source, account, moving=not held)
+    yield _ending(source, run.account, moving=not run.held)
 
 
-def _spans(source: Input, starts: list[int]) -> Iterator[tuple[int, int]]:
-    """Where each block begins and ends."""
-    for begin, limit in itertools.pairwise([*starts, len(source.data)]):
-        end = _END.search(source.data, begin, limit)
-        yield begin, end.start() if end else limit
+class _Run:
+    """One run: its blocks, and its rows with the files beside it."""
 
+    def __init__(self, source: Input) -> None:
+        self.source, self.account = source, Account()
+        blocks = list(BLOCK.finditer(source.data))
+        starts = [block.start() for block in blocks]
+        self.blocks = dict(itertools.pairwise([*starts, len(source.data)]))
+        """End of each block, by its begin."""
+        self.block_steps = {whole(block[1].decode("latin-1")) for block in blocks}
+        self.header = source.data[: min([*starts[:1], len(source.data), HEADER_BYTES])]
+        self.held = b"Ions are not allowed to move" in self.header
+        self.masses = Masses(self.header, source.limits.atoms)
+        self.beside = Beside()
+        self.example: Frame | None = None
+        """The frame of a block: its atoms are those of all rows."""
 
-def _whole(source: Input, begin: int, stop: int, masses: F64, account: _Account, *, held: bool) -> _Frame | None:
-    """The frame of one block; None where it is damaged, which the account says."""
-    line = source.line(begin)
-    try:
-        return _frame(source, begin, stop, line, masses, account, held=held)
-    except MlpdataError as error:
-        account.left_out.append(LeftOut(line=line, reason=error.message))
-        return None
+    def frames(self) -> Iterator[Frame]:
+        """The frames in the order of their energies; a damaged one costs itself only."""
+        rows = self._rows_beside()
+        for place in sorted([*self.blocks, *rows]):
+            line = self.source.line(place)
+            try:
+                yield self._of_row(rows[place], line) if place in rows else self._of_block(place, line, self.account)
+            except MlpdataError as error:
+                self.account.left_out.append(LeftOut(line=line, reason=error.message))
+        self.account.warnings += self.beside.warnings
 
+    def _of_block(self, begin: int, line: int, account: Account) -> Frame:
+        end = _END.search(self.source.data, begin, self.blocks[begin])
+        text = self.source.data[begin : end.start() if end else self.blocks[begin]]
+        found = frame(text, line, self.masses, account)
+        if self.held:
+            found.velocities = None
+            found.converged = YES if _CONVERGED in self.source.data[max(0, begin - 200) : begin] else NO
+        return found
 
-def _frame(source: Input, begin: int, stop: int, line: int, masses: F64, account: _Account, *, held: bool) -> _Frame:
-    text = source.data[begin:stop]
-    match = _BLOCK.match(text)
-    energy = re.search(rb"^ +total energy = +(\S+) Hartree a\.u\.", text, re.M)
-    if match is None or energy is None:
-        raise ParseError("expected a total energy in the block, found none. The file may be cut.")
-    step = whole(match[1].decode("latin-1"))
-    if step is None:
-        raise ParseError(f"expected the number of the step, found {match[1][:40]!r}. The frame was left out.")
-    names, positions = _table(text, b"   ATOMIC_POSITIONS\n")
-    if positions is None or len(masses) not in (0, len(names)):
-        raise ParseError(f"expected ATOMIC_POSITIONS of all atoms, found {len(names)}. The file may be cut.")
-    cell = _cell(text)
-    velocities = _optional(text, b"   ATOMIC_VELOCITIES\n", names, line, account)
-    converged = UNKNOWN
-    if held:
-        before = source.data[max(0, begin - 200) : begin]
-        converged = YES if _CONVERGED in before else NO
-    return _Frame(
-        step=step,
-        line=line,
-        energy=number(energy[1]),
-        cell=cell,
-        atomic_numbers=[atomic_number(name.decode("latin-1")) for name in names],
-        positions=positions,
-        velocities=None if held else velocities,
-        forces=_forces(text, names),
-        stress=_stress(text, cell, velocities, masses, line, account),
-        converged=converged,
-    )
+    def _rows_beside(self) -> dict[int, _Row]:
+        """The rows of the steps that the files beside the output hold, by place."""
+        rows = [] if self.held else list(self._rows())
+        if rows and not self.source.companions:
+            self.account.warnings.append(f"{len(rows)} steps have an energy only: no .pos file lies beside.")
+        if not rows or not self.source.companions:
+            return {}
+        blocks = self._first_blocks()
+        self.example = blocks[0] if blocks else None
+        self.beside = read_beside(self.source, len(blocks[0].names) if blocks else self.masses.n_atoms)
+        for block in blocks:
+            self.beside.confirm(block.step, block.positions)
+        steps = self.beside.steps
+        return {row.place: row for row in rows if row.step in steps}
 
+    def _first_blocks(self) -> list[Frame]:
+        """Some blocks that can be read."""
+        found = []
+        for begin in itertools.islice(self.blocks, BLOCKS_COMPARED):
+            with suppress(MlpdataError):
+                found.append(self._of_block(begin, 0, Account()))
+        return found
 
-def _cell(text: bytes) -> F64:
-    """Lattice vectors as rows [bohr], shape (3, 3)."""
-    at = text.find(b"   CELL_PARAMETERS\n")
-    if at < 0:
-        raise ParseError("expected CELL_PARAMETERS in the block, found none. The file may be cut.")
-    rows = text[at:].split(b"\n", 4)[1:4]
-    return numbers(b" ".join(rows), 9).reshape(3, 3)
+    def _rows(self) -> Iterator[_Row]:
+        """The rows of steps that have no block; a damaged one is said."""
+        title = _TITLE.search(self.source.data)
+        if title is None:
+            return
+        columns = title[0].split()
+        for match in _ROW.finditer(self.source.data, title.end()):
+            fields, step = match[0].split(), whole(match[1].decode("latin-1"))
+            if step is not None and step in self.block_steps:
+                continue
+            try:
+                if step is None or len(fields) != len(columns):
+                    raise ParseError("expected the columns of a step, found others.")
+                of = dict(zip(columns, fields, strict=True))
+                if len(of[b"etot"].partition(b".")[2]) < DECIMALS:
+                    raise ParseError(f"expected an energy with {DECIMALS} decimals, found fewer.")
+                motion = number(of.get(b"econs", b"0")) - number(of.get(b"enthal", b"0"))
+                yield _Row(match.start(), step, number(of[b"etot"]), motion)
+            except ParseError as error:
+                if self.source.companions:
+                    line = self.source.line(match.start())
+                    self.account.left_out.append(LeftOut(line=line, reason=error.message))
 
+    def _of_row(self, row: _Row, line: int) -> Frame:
+        """The frame of a row and of the tables beside.
 
-def _table(text: bytes, heading: bytes) -> tuple[list[bytes], F64 | None]:
-    """Names and numbers of the rows below a heading, (n_atoms, 3); None where there is no such table."""
-    at = text.find(heading)
-    if at < 0:
-        return [], None
-    names, rows, place = [], [], at + len(heading)
-    while row := _TABLE_ROW.match(text, place):
-        names.append(row[1])
-        rows.append(row[2])
-        place = row.end()
-    if not _BLANK.match(text, place):
-        raise ParseError(f"expected an empty line after {len(rows)} rows, found another. The table is damaged or cut.")
-    return names, numbers(b" ".join(rows), 3 * len(rows)).reshape(-1, 3)
-
-
-def _forces(text: bytes, names: list[bytes]) -> F64 | None:
-    """Forces [hartree/bohr], shape (n_atoms, 3); None where the run prints none.
-
-    Raises:
-        ParseError: not those of the atoms of the block.
-    """
-    of, forces = _table(text, b"   Forces acting on atoms (au):\n")
-    if forces is not None and of != names:
-        raise ParseError(f"expected forces on {len(names)} atoms, found {len(of)} rows. The file may be cut.")
-    return forces
-
-
-def _optional(text: bytes, heading: bytes, names: list[bytes], line: int, account: _Account) -> F64 | None:
-    """A table that a frame can do without; what is damaged is said."""
-    try:
-        of, values = _table(text, heading)
-    except ParseError as error:
-        account.warnings.append(f"line {line}: velocities left out: {error.message}")
-        return None
-    if values is not None and of != names:
-        account.warnings.append(f"line {line}: velocities left out: {len(of)} rows for {len(names)} atoms.")
-        return None
-    return values
-
-
-def _stress(text: bytes, cell: F64, velocities: F64 | None, masses: F64, line: int, account: _Account) -> F64 | None:
-    """The stress without the motion of the nuclei, positive in compression [GPa], shape (3, 3)."""
-    at = text.find(b"   Total stress (GPa)\n")
-    if at < 0:
-        return None
-    try:
-        total = numbers(b" ".join(text[at:].split(b"\n", 4)[1:4]), 9).reshape(3, 3)
-    except ParseError as error:
-        account.warnings.append(f"line {line}: stress left out: {error.message}")
-        return None
-    nuclei = re.search(rb"Pressure of Nuclei \(GPa\) +(\S+)", text)
-    if velocities is None or nuclei is None or len(masses) != len(velocities):
-        account.warnings.append(
-            f"line {line}: stress left out: it holds the motion of the nuclei, which is not printed."
+        Raises:
+            ParseError: a part that is missing, damaged, or of another run.
+        """
+        example = self.example
+        if example is None:
+            raise ParseError("expected a block that names the atoms, found none that can be read.")
+        tables = self.beside.tables(row.step, row.energy)
+        cell = tables.cell
+        if cell is None and _FIXED_CELL in self.header:
+            cell = example.cell
+        if cell is None:
+            raise ParseError(f"expected the cell of step {row.step} in a .cel file, found none.")
+        return Frame(
+            step=row.step,
+            line=line,
+            energy=row.energy,
+            cell=cell,
+            names=example.names,
+            atomic_numbers=example.atomic_numbers,
+            positions=tables.positions,
+            velocities=tables.velocities,
+            forces=tables.forces,
+            stress=self._stress(row, tables, cell, example.names),
         )
-        return None
-    moving = np.einsum("a,ai,aj->ij", masses, velocities, velocities) / abs(np.linalg.det(cell)) / GPA
-    if not abs(np.trace(moving) / 3 - number(nuclei[1])) <= PRESSURE_TOLERANCE:
-        account.warnings.append(f"line {line}: stress left out: velocities do not give the pressure of the nuclei.")
-        return None
-    stress: F64 = total - moving
-    return stress
+
+    def _stress(self, row: _Row, tables: Tables, cell: F64, names: list[bytes]) -> F64 | None:
+        """The stress without the motion of the nuclei, whose kinetic energy the row holds [GPa], shape (3, 3)."""
+        if tables.stress is None or tables.velocities is None:
+            return None
+        pressure = row.kinetic * 2 / 3 / abs(float(np.linalg.det(cell))) / GPA
+        stress = without_motion(tables.stress, cell, tables.velocities, self.masses.of(names), pressure)
+        if stress is None:
+            self.account.warnings.append(
+                f"step {row.step}: stress left out: velocities do not give the kinetic energy of the nuclei."
+            )
+        return stress
 
 
-def _printed(block: list[_Frame]) -> Printed:
+def _printed(block: list[Frame]) -> Printed:
     n_atoms = [len(frame.positions) for frame in block]
     arrays: dict[str, Quantity | ArrayLike] = {
         "atomic_numbers": np.concatenate([frame.atomic_numbers for frame in block]),
@@ -257,19 +237,7 @@ def _printed(block: list[_Frame]) -> Printed:
     return Printed(n_atoms, arrays)
 
 
-def _masses(header: bytes, most: int) -> F64:
-    """Mass of each atom in electron masses, in the order of the tables, shape (n_atoms,).
-
-    Raises:
-        ParseError: a mass that is no number, or more than `most` atoms.
-    """
-    species = [(int(match[2]), number(match[3])) for match in _MASS.finditer(header)]
-    if sum(count for count, _ in species) > most:
-        raise ParseError(f"expected at most {most} atoms, found more.")
-    return np.repeat([mass for _, mass in species], [count for count, _ in species]).astype(np.float64)
-
-
-def _ending(source: Input, account: _Account, *, moving: bool) -> Ending:
+def _ending(source: Input, account: Account, *, moving: bool) -> Ending:
     done = _DONE in source.data[max(0, len(source.data) - 4096) :]
     if moving:
         account.warnings.append("Car-Parrinello dynamics: the electrons follow the ions at a distance, see ekinc.")
@@ -330,4 +298,4 @@ def _pseudopotentials(header: bytes) -> tuple[Pseudopotential, ...]:
     )
 
 
-READER = Reader("espresso/cp", 1, (), is_espresso_cp, read, run_of, precedence=1)
+READER = Reader("espresso/cp", 2, (), is_espresso_cp, read, run_of, precedence=1, companions=companions)

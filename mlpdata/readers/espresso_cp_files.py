@@ -27,13 +27,15 @@ import numpy as np
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Input
 from mlpdata.readers.registry import plain_name
-from mlpdata.readers.text import number, numbers
+from mlpdata.readers.text import number, numbers, whole
 from mlpdata.units import F64
 
 _RESTART = re.compile(rb"writing restart file[^\n]{0,40}: {1,8}(?:[^\s]{0,400}/)?([^\s/]{1,200})_\d{1,4}\.save/")
 _HEADING = re.compile(rb"^[ \t]*(\d{1,9})[ \t]+(\S{1,24})[ \t\r]*\n", re.M)
 _HELD = b"Ions are not allowed to move"
 _SUFFIXES = (".pos", ".for", ".vel", ".cel", ".str", ".evp")
+EVP_COLUMNS = b"nfi time(ps) ekinc T_cell(K) Tion(K) etot enthal econs econt Volume Pressure(GPa)".split()
+"""Of .evp, where it does not say; all versions begin with these."""
 SAME_ENERGY = 1.1e-8
 """Energies printed with eight decimals and with more agree within this [hartree]."""
 
@@ -192,7 +194,9 @@ def read(source: Input, n_atoms: int) -> Beside:
         file = _StepFile(companion, 3 if suffix in (".cel", ".str") else n_atoms)
         found.files[suffix] = file
         if not file.begins_whole:
-            found.warnings.append(f"{file.name}: expected the heading of a step at its beginning, found something else.")
+            found.warnings.append(
+                f"{file.name}: expected the heading of a step at its beginning, found something else."
+            )
     missing = [suffix for suffix in _SUFFIXES[:-1] if suffix not in found.files]
     if source.companions and missing:
         found.warnings.append(f"expected {', '.join(missing)} among the files of the steps, found none.")
@@ -200,18 +204,19 @@ def read(source: Input, n_atoms: int) -> Beside:
 
 
 def _add_energies(found: Beside, source: Input) -> None:
-    """The energies of .evp, whose column its heading names."""
-    columns: list[bytes] = []
+    """The energies of .evp: one column of rows, which its heading names; runs that are restarted print no heading."""
+    columns = EVP_COLUMNS
     for line, row in enumerate(source.data[:].split(b"\n")[:-1], 1):
+        fields = row.lstrip(b"#").split()
         if row.startswith(b"#"):
-            columns = row.lstrip(b"#").split()
+            columns = fields
             continue
-        fields = row.split()
         try:
-            if b"etot" not in columns or len(fields) != len(columns) or not re.fullmatch(rb"\d{1,9}", fields[0]):
-                raise ParseError("expected a row with the columns of the heading, found another.")
-            energy = number(fields[columns.index(b"etot")])
+            if b"etot" not in columns or len(fields) not in (len(EVP_COLUMNS), len(columns)):
+                raise ParseError("expected as many numbers as columns, found others.")
+            step = whole(fields[0].decode("latin-1"))
+            if step is None:
+                raise ParseError("expected the number of a step, found something else.")
+            found.energies[step].append(number(fields[columns.index(b"etot")]))
         except ParseError as error:
             found.warnings.append(f"{source.path.name}:{line}: {error.message}")
-        else:
-            found.energies[int(fields[0])].append(energy)

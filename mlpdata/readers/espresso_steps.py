@@ -15,6 +15,8 @@ from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Buffer
 
 ENERGY = re.compile(rb"\n(!!?) +total energy +=")
+FORCES = b"Forces acting on atoms"
+"""Title of a table of forces; its unit follows."""
 _LANDMARKS = tuple(
     (name, literal, re.compile(rest))
     for name, literal, rest in (
@@ -23,7 +25,9 @@ _LANDMARKS = tuple(
         ("total_magnetization", b"total magnetization", rb" +=(?= +\S+ +Bohr)"),
         ("converged", b"convergence has been achieved", b""),
         ("converged", b"EXX self-consistency reached", b""),
-        ("forces", b"Forces acting on atoms", rb" \([^)\n]*Ry/au\)"),
+        ("forces", FORCES, rb" \([^)\n]*Ry/au\)"),
+        ("unknown_forces", FORCES, rb"(?! \([^)\n]*Ry/au\))"),
+        ("unknown_stress", b"total   stress  (", rb"(?!Ry/bohr\*\*3\))"),
         ("noisy", b"SCF correction compared to forces is", b""),
         ("stress", b"total   stress  (Ry/bohr**3)", b""),
         ("temperature_kinetic", b"\n     temperature ", rb" +=(?= +\S+ +K)"),
@@ -35,7 +39,8 @@ _LANDMARKS = tuple(
     )
 )
 """What is looked for between an energy and the next SCF: name, the text that is found, what must follow it. The first
-force table is the total, contributions follow it at high verbosity (pitfall Q4)."""
+force table is the total, contributions follow it at high verbosity (pitfall Q4). Titles state the unit: one that is not
+known is not taken for another (Q1)."""
 ITERATIONS = b"Self-consistent Calculation"
 
 
@@ -68,7 +73,7 @@ class Step:
     @property
     def superseded(self) -> bool:
         """Whether another SCF of the same geometry follows: the last before the forces counts (pitfall Q3)."""
-        return self.followed and not {"forces", "positions"} & self.at.keys()
+        return self.followed and not {"forces", "unknown_forces", "positions"} & self.at.keys()
 
     def unusable(self, *, hybrid: bool) -> str:
         """Why it is no frame, "" where it is one."""
@@ -76,6 +81,8 @@ class Step:
             return (
                 "expected the energy after the last update of exact exchange, found one before it. The run did not end."
             )
+        if "unknown_forces" in self.at:
+            return "expected forces in Ry/au, found another title of their table. The version is unknown; report it."
         if self.labelled and "forces" in self.at:
             return "expected new positions since the last forces, found none. A part of the file is missing."
         if not self.followed and not {"stress", "settled"} & self.at.keys():

@@ -24,7 +24,7 @@ from mlpdata.frames import by_block
 from mlpdata.readers.archive import Input
 from mlpdata.readers.espresso_method import BERRY_FIELD, from_header
 from mlpdata.readers.espresso_names import run_of, species_of
-from mlpdata.readers.espresso_steps import ENERGY, ITERATIONS, Step, steps, table
+from mlpdata.readers.espresso_steps import ENERGY, FORCES, ITERATIONS, Step, steps, table
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import number, numbers
 from mlpdata.schema.calculation import ForcesAre, LeftOut, RunKind, Status
@@ -54,8 +54,9 @@ class _Structure(NamedTuple):
 
 
 def is_espresso_text(head: bytes) -> bool:
-    """Whether a file is standard output of a program of Quantum ESPRESSO."""
-    return _PROGRAM.search(head) is not None
+    """Whether a file is standard output of a program of Quantum ESPRESSO other than cp.x."""
+    found = _PROGRAM.search(head)
+    return found is not None and found[1] != b"CP"
 
 
 def read(source: Input) -> Iterator[Header | Printed | Ending]:
@@ -111,8 +112,9 @@ class _Run:
 
     @cached_property
     def first_step(self) -> bytes:
-        """What the first step prints below its energy: how the ions move is said here."""
-        return self.text[self.first : self.until_iterations(self.first, self.end)]
+        """What the first step prints below its energy: how the ions move is said here; further SCFs may precede it."""
+        forces = self.text.find(FORCES, self.first, self.end)
+        return self.text[self.first : self.until_iterations(max(self.first, forces), self.end)]
 
     def until_iterations(self, start: int, end: int) -> int:
         """Where the next SCF begins, at most `end`."""
@@ -156,7 +158,7 @@ class _Run:
 
     def forces_are(self) -> ForcesAre:
         """Forces on fixed atoms are printed before pw.x sets them to zero, so they are physical (pitfall Q7)."""
-        if b"Forces acting on atoms" not in self.first_step:
+        if FORCES not in self.first_step:
             return "absent"
         amplitude = re.search(rb"E field amplitude \[Ha a\.u\.\]: *(\S+)", self.head)
         in_field = BERRY_FIELD in self.head or (amplitude and number(amplitude[1]) != 0)
@@ -213,6 +215,8 @@ class _Run:
                 self.leave_out(step, reason)
             else:
                 noisy += "noisy" in step.at
+                if "unknown_stress" in step.at:
+                    self.warnings.append(f"line {step.line}: stress left out: expected Ry/bohr**3, found another unit.")
                 yield step
         if noisy:
             self.warnings.append(f"{noisy} steps have a large SCF correction, which makes their forces noisy (pitfall Q4).")

@@ -295,6 +295,10 @@ def _notes(run: _Run) -> Iterator[str]:
     if "path" in marks:
         line = run.source.line(marks["path"].start)
         yield f"line {line}: energies of the images of a path, whose geometries are in other files, are left out"
+    if "other_gradient" in marks:
+        mark = marks["other_gradient"]
+        title = mark.text.decode("latin-1").strip()
+        yield f"line {run.source.line(mark.start)}: {title} is not the gradient of the energy: left out (O6)"
     if run.state and not any(orca_blocks.has_gradient(cycle) for cycle in cycles):
         yield f"the energies are those of {run.state}, as the program calls them final; no gradient of it was asked for"
     double_hybrid = any({"mp2_total", "scf_part"} <= cycle.marks.keys() for cycle in cycles)

@@ -26,6 +26,7 @@ _HEADINGS = {
     "unconverged": rb"SCF NOT CONVERGED AFTER",
     "scf_gradient": rb"Gradient of the (?:Kohn-Sham DFT|Hartree-Fock SCF) energy",
     "gradient": rb"CARTESIAN GRADIENT(?: \(NUMERICAL\))?(?=[ \t\r]*\n)",
+    "other_gradient": rb"CARTESIAN GRADIENT[^\n]{1,80}",
     "constrained": rb"WARNING: THERE ARE +\d+ +CONSTRAINED CARTESIAN COORDINATES",
     "mp2_gradient": rb"The final MP2 gradient",
     "mp2_total": rb"MP2 TOTAL ENERGY:" + _REST,
@@ -59,7 +60,7 @@ _WORDING = 25
 _PIECE = 1 << 18
 """Bytes in which lines are counted at once; they stay in the cache of the processor."""
 _BEGINS_JOB = {"banner", "job", "compound"}
-_OF_JOB = {"title", "limit", "end", "failed", "compound", "path"}
+_OF_JOB = {"title", "limit", "end", "failed", "compound", "path", "other_gradient"}
 _BEFORE_CYCLE = {"cycle", "charge", "multiplicity"}
 _AFTERTHOUGHTS = {"angstrom", "bohr", "dipole"}
 """What is printed once more at the end of a job and is no frame."""

@@ -18,6 +18,7 @@ from mlpdata.readers.archive import Buffer, Input
 from mlpdata.readers.hdf5 import File, opened, own_errors
 from mlpdata.readers.pyscf_blocks import element
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
+from mlpdata.readers.rehearsal import rehearsed
 from mlpdata.schema.method import Method
 from mlpdata.units import Quantity
 
@@ -27,6 +28,7 @@ _CORRELATED = ("mcscf", "ccsd", "mp2", "cisd", "fciqmc")
 """Groups that results on top of the mean field are stored in."""
 
 
+@rehearsed
 def read(source: Input) -> Iterator[Header | Printed | Ending]:
     """The one configuration of a checkpoint.
 

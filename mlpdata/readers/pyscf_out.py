@@ -191,7 +191,7 @@ def _file(build: Build, name: str, mark: Mark) -> None:
         build.run_kind = "relax" if name == "optimisation" else "md"
         build.unfinished = f"the file ends before {mark.text.decode('latin-1').strip()} has ended"
     elif name == "electrons":
-        value = int(mark.text.split()[-1])
+        value = int(mark.text.rpartition(b"=")[2])
         if b"charge" in mark.text:
             build.charge = value
         else:

@@ -66,9 +66,9 @@ def _read_and_exit(read: Callable[[], object], size: int) -> None:
         seconds = SECONDS + size // BYTES_PER_SECOND
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE + 2 * seconds)
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MEMORY + 4 * size,) * 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _bound(resource.RLIMIT_CPU, seconds)
+        _bound(resource.RLIMIT_AS, _address_space() + MEMORY + 4 * size)
+        _bound(resource.RLIMIT_CORE, 0)
         read()
         code = 0
     except MemoryError:
@@ -77,6 +77,11 @@ def _read_and_exit(read: Callable[[], object], size: int) -> None:
         code = 0
     finally:
         os._exit(code)
+
+
+def _bound(what: int, most: int) -> None:
+    _, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _address_space() -> int:

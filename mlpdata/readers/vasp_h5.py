@@ -21,6 +21,7 @@ from mlpdata.readers import vasp_method
 from mlpdata.readers.archive import Input
 from mlpdata.readers.hdf5 import File, opened, own_errors
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
+from mlpdata.readers.rehearsal import rehearsed
 from mlpdata.readers.vasp_header import HDF5, Run, Species, element, run_of, shared
 from mlpdata.readers.vasp_method import Tags
 from mlpdata.readers.vasp_outcar_method import potentials
@@ -50,6 +51,7 @@ def magic(head: bytes) -> bool:
     return head.startswith(b"\x89HDF\r\n\x1a\n") and b"intermediate" in head and b"incar" in head
 
 
+@rehearsed
 def read(source: Input) -> Iterator[Header | Printed | Ending]:
     """The header, blocks of frames, the ending of one vaspout.h5.
 

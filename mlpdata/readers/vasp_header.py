@@ -44,6 +44,8 @@ class Run:
     """PSTRESS [kB]."""
     is_response: bool
     """Whether iterations of linear response stand among those of the SCF (pitfall V4)."""
+    learns: bool
+    """Whether a machine-learned force field may have made some of the steps (pitfall V11)."""
     is_self_consistent: bool
     """False where the density is read and kept (ICHARG >= 10)."""
     is_elastic_band: bool
@@ -134,6 +136,7 @@ def shared(
         energy_tolerance=incar.energy_tolerance or 5e-9,
         external_pressure=incar.number("PSTRESS") or 0.0,
         is_response=incar.is_response,
+        learns=incar.flag("ML_LMLFF"),
         is_self_consistent=self_consistent,
         is_elastic_band=incar.n_images > 0,
         warnings=tuple(told),
@@ -151,7 +154,7 @@ def _header(incar: Tags, species: list[Species], printed: list[str], kpoints: Kp
         method=vasp_method.method(incar, printed[0] or None, kpoints, potentials, symbols),
         identity=" ".join(("vasp", *(word for word in printed if word))),
         run_kind=kind,
-        energy_kind="free",
+        energy_kind="unknown" if incar.is_scaled else "free",
         forces_are=_forces_are(incar),
         temperature_target=_set_point(incar) if kind == "md" else None,
         basis_fixed_at="first cell" if cell_moves else None,
@@ -178,7 +181,7 @@ def _forces_are(incar: Tags) -> ForcesAre:
     """What was done to the forces; selective dynamics is taken to print the true force of fixed atoms too."""
     if incar.n_images > 0 or incar.whole("IBRION", -1) == 44 or incar.whole("ICHAIN", 0) > 0:
         return "projected"
-    if incar.whole("MDALGO", 0) in {11, 21} or incar.flag("LBLUEOUT"):
+    if incar.whole("MDALGO", 0) in {11, 21} or incar.flag("LBLUEOUT") or incar.is_scaled:
         return "biased"
     return "with_external" if incar.has_field else "physical"
 

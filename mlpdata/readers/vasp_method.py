@@ -98,6 +98,11 @@ class Tags:
         return bool(self.number("EFIELD")) or (any(self.vector("EFIELD_PEAD")) and not self.flag("LCALCEPS"))
 
     @property
+    def is_scaled(self) -> bool:
+        """Whether energies and forces are scaled for a thermodynamic integration."""
+        return self.number("SCALEE") not in {None, 1.0}
+
+    @property
     def n_images(self) -> int:
         """Images of a nudged elastic band."""
         return self.whole("IMAGES", 0)
@@ -245,6 +250,7 @@ def _external(incar: Tags) -> tuple[str, ...]:
     found = {
         "electric field": incar.has_field,
         "constrained moments": incar.whole("I_CONSTRAINED_M", 0) > 0,
+        "coupling to a reference system": incar.is_scaled,
         "dipole correction": incar.flag("LDIPOL"),
         "monopole correction": incar.flag("LMONO"),
     }

@@ -184,16 +184,33 @@ def _blocks(window: bytes, steps: Sequence[Step], shared: Run, account: Account)
     for first in range(0, len(steps), size):
         kept, tables, left_out = read_steps(window, steps[first : first + size], shared)
         account.left_out += left_out
+        loops = [electronic_loop(window, step, shared.max_electronic_steps) for step in kept]
+        if shared.learns and any(loop.n_iterations == 0 for loop in loops):
+            kept, tables, loops = _of_electrons(kept, tables, loops, account)
         if kept:
-            loops = [electronic_loop(window, step, shared.max_electronic_steps) for step in kept]
             yield _printed(kept, tables, loops, shared, account)
+
+
+def _of_electrons(
+    steps: list[Step], tables: Tables, loops: list[Loop], account: Account
+) -> tuple[list[Step], Tables, list[Loop]]:
+    """The steps with electronic iterations: in a run with a machine-learned force field others are its own (V11)."""
+    of_electrons = np.array([loop.n_iterations > 0 for loop in loops])
+    learned = [step.line for step, own in zip(steps, of_electrons, strict=True) if not own]
+    account.learned_line = account.learned_line or learned[0]
+    account.learned += len(learned)
+    return (
+        [step for step, own in zip(steps, of_electrons, strict=True) if own],
+        tables.take(of_electrons),
+        [loop for loop in loops if loop.n_iterations > 0],
+    )
 
 
 def _printed(steps: Sequence[Step], tables: Tables, loops: Sequence[Loop], shared: Run, account: Account) -> Printed:
     """One block as the file prints it, with energies that are energies, and zeros that mean nothing made absent."""
     n, n_atoms = len(steps), len(shared.atomic_numbers)
     free, sigma0, no_entropy = _energies(tables, loops, shared)
-    account.note(steps, np.isnan(free), "no energy: expected an enthalpy, found the energy of the last iteration (V3)")
+    account.note(steps, np.isnan(free), "no energy: expected an enthalpy, which differs from the last iteration (V3)")
     account.note(steps, np.isnan(sigma0) & ~np.isnan(free), "no readable e_wo_entrp and e_0_energy")
     if shared.max_electronic_steps is not None and not shared.is_response:
         unknown = (loop.n_iterations == shared.max_electronic_steps > 1 and np.isnan(loop.change) for loop in loops)
@@ -251,8 +268,8 @@ def _energies(tables: Tables, loops: Sequence[Loop], shared: Run) -> tuple[F64, 
     if not shared.external_pressure:
         return free, sigma0, no_entropy
     work = shared.external_pressure * _volume(tables.cells) / KBAR_PER_EV_ANGSTROM3
-    if not shared.is_response:  # the iterations never hold PV: where the step has their energy it is no enthalpy
-        work[(np.abs(work) > SAME_ENERGY) & (np.abs(free - last[:, 0]) < SAME_ENERGY)] = np.nan
+    if not shared.is_response:  # the iterations never hold PV: only where the step differs from them it is an enthalpy
+        work[(np.abs(work) > SAME_ENERGY) & ~(np.abs(free - last[:, 0]) >= SAME_ENERGY)] = np.nan
     return free - work, sigma0 - work, no_entropy - work
 
 
@@ -265,7 +282,7 @@ def _volume(cells: F64) -> F64:
 def _ending(source: Input, shared: Run, account: Account) -> Ending:
     left_out = list(account.left_out)
     if account.learned:
-        reason = "expected DFT, found steps of a machine-learned force field outside <calculation> (V11)."
+        reason = "expected DFT, found steps of a machine-learned force field (V11)."
         left_out.append(LeftOut(line=account.learned_line, reason=reason, frames=account.learned))
     warnings = list(shared.warnings)
     if account.post_scf > SAME_ENERGY:

@@ -6,6 +6,7 @@ unprotected, are covered by the block checksums of segment.json.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from mlpdata import digest, durable
 from mlpdata.errors import CorruptError
 from mlpdata.schema.calculation import Calculation
+from mlpdata.schema.method import Method
 from mlpdata.schema.properties import PROPERTIES
 from mlpdata.store import layout
 from mlpdata.store.layout import FileRecord
@@ -183,11 +185,12 @@ def _metadata(name: str) -> dict[str, str]:
 def shared_columns(calculation: Calculation, record: str) -> dict[str, Any]:
     """The values of `FROM_CALCULATION`."""
     method = calculation.method
+    name_of_method, theory, _ = _names(method)
     return {
         "calculation_id": calculation.id,
         "calculation_record": record,
-        "method_id": method.id,
-        "theory": method.theory,
+        "method_id": name_of_method,
+        "theory": theory,
         "code": method.code,
         "functional": method.functional,
         "kind": calculation.kind,
@@ -204,12 +207,18 @@ def shared_columns(calculation: Calculation, record: str) -> dict[str, Any]:
     }
 
 
+@functools.lru_cache(maxsize=256)
+def _names(method: Method) -> tuple[str, str, str]:
+    """Id, theory and settings of a method, which most calculations share with others."""
+    return method.id, method.theory, method.settings
+
+
 def calculations_table(stored: Sequence[Stored]) -> pa.Table:
     """One row a calculation, in the order of their rows."""
     rows = [
         {
             **shared_columns(one.calculation, one.record),
-            "settings": one.calculation.method.settings,
+            "settings": _names(one.calculation.method)[2],
             "identity": one.calculation.identity,
             "status_reason": one.calculation.status_reason,
             "citation": one.calculation.citation,
@@ -227,13 +236,13 @@ def calculations_table(stored: Sequence[Stored]) -> pa.Table:
 
 def methods_table(stored: Sequence[Stored]) -> pa.Table:
     """One row a distinct method, sorted by id."""
-    methods = {one.calculation.method.id: one.calculation.method for one in stored}
+    methods = {_names(one.calculation.method)[0]: one.calculation.method for one in stored}
     rows = [
         {
             **{name: getattr(method, name) for name in METHODS if name in type(method).model_fields},
             "method_id": name_of_method,
-            "theory": method.theory,
-            "settings": method.settings,
+            "theory": _names(method)[1],
+            "settings": _names(method)[2],
             "kpoints": method.kpoints.mesh if method.kpoints else None,
             "smearing": method.smearing.method if method.smearing else None,
             "smearing_width": method.smearing.width if method.smearing else None,

@@ -18,7 +18,11 @@ END_MARKS = {
     "vasp/xml": b"</modeling>",
     "espresso/text": b"JOB DONE.",
     "espresso/xml": b"</qes:espresso>",
+    "espresso/cp": b"JOB DONE.",
     "orca/out": b"ORCA TERMINATED NORMALLY",
+    "vasp/outcar": b"General timing and accounting",
+    "gaussian/log": b"Normal termination",
+    "cp2k/out": b"PROGRAM ENDED AT",
 }
 """What the program prints at its end."""
 WITHOUT_END: set[str] = {"extxyz/frames", "pyscf/out"}

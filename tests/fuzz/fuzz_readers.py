@@ -6,7 +6,7 @@
     python tests/fuzz/fuzz_readers.py --runs 60000 orca/out archive  # some
 
 Each target runs in processes of its own, since HDF5 and SQLite may crash in C; what ends one is kept and the next
-goes on. Below build/fuzz lie corpus/TARGET, what was found, findings/TARGET, inputs that a target did not stand, one for
+goes on. Below build/fuzz lie corpus/TARGET, what reached more, findings/TARGET, inputs that a target did not stand, one for
 each place, and runs.json, the executions so far.
 """
 
@@ -37,6 +37,8 @@ GREEDY = 500 << 10
 """KiB of memory that one input may take."""
 HANG = 40
 """Seconds without another input after which the last one is a hang and its process is killed."""
+START = 300
+"""Seconds that a process may take to its first input."""
 ROOM = 1 << 20
 """Bytes of the file that holds the input being read."""
 SECOND_CLASS = (ValueError, IndexError, KeyError, TypeError, ArithmeticError, Warning)
@@ -78,11 +80,13 @@ def fuzz(name: str, runs: int) -> None:
         from mutations import Mutator
         from targets import TARGETS, refused
     target = TARGETS[name]
-    corpus, found = BUILD / "corpus" / target.folder, Findings(BUILD / "findings" / target.folder)
+    corpus, start = BUILD / "corpus" / target.folder, BUILD / "start" / target.folder
     corpus.mkdir(parents=True, exist_ok=True)
+    start.mkdir(parents=True, exist_ok=True)
+    found = Findings(BUILD / "findings" / target.folder)
     pool = seeds.of_target(name, SEEDS)
     for digest, content in pool.items():
-        (corpus / digest).write_bytes(content)
+        (start / digest).write_bytes(content)
     words = seeds.headings(name)
     (BUILD / f"{target.folder}.dict").write_text(seeds.dictionary(words))
     counter, reading = _shared(target.folder, "count", 8), _shared(target.folder, "reading", ROOM)
@@ -108,7 +112,7 @@ def fuzz(name: str, runs: int) -> None:
         f"-runs={runs}", f"-max_len={longest}", "-len_control=0", "-timeout=1000", "-rss_limit_mb=3000",
         f"-dict={BUILD / target.folder}.dict", f"-artifact_prefix={found.folder}/", "-verbosity=0", "-reload=0",
     ]  # fmt: skip
-    atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=mutator)
+    atheris.Setup([sys.argv[0], *options, str(corpus), str(start)], one, custom_mutator=mutator)
     atheris.Fuzz()
 
 
@@ -141,10 +145,9 @@ def fuzz_in_processes(name: str, runs: int) -> None:
             code = _watched(subprocess.Popen(command, stdout=log, stderr=log), folder)
         if code == 0:
             break
-        reading = (BUILD / f"{folder}.reading").read_bytes()
-        content = reading[8 : 8 + int(struct.unpack("<q", reading[:8])[0])]
-        kind = "1-hang" if code == -signal.SIGKILL else f"1-crash{code}"
-        Findings(BUILD / "findings" / folder).add(kind, content, f"the process ended with {code}")
+        if executions(folder) > before:
+            kind = "1-hang" if code == -signal.SIGKILL else f"1-crash{code}"
+            Findings(BUILD / "findings" / folder).add(kind, _last_read(folder), f"the process ended with {code}")
         fruitless = fruitless + 1 if executions(folder) - before < 100 else 0
         print(f"{name}: a process ended with {code}, see {folder}.log", flush=True)
     kinds = sorted(path.stem for path in (BUILD / "findings" / folder).glob("*.txt"))
@@ -158,15 +161,21 @@ def fuzz_in_processes(name: str, runs: int) -> None:
     _write_runs()
 
 
+def _last_read(folder: str) -> bytes:
+    """The input that a process was reading at its end."""
+    held = (BUILD / f"{folder}.reading").read_bytes()
+    return held[8 : 8 + int(struct.unpack("<q", held[:8])[0])]
+
+
 def _watched(process: subprocess.Popen[bytes], folder: str) -> int:
     """The exit code of a process, killed where it reads one input for long."""
-    count, since = -1, time.monotonic()
+    first, count, since = executions(folder), -1, time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
             return process.wait(timeout=2)
         if (now := executions(folder)) != count:
             count, since = now, time.monotonic()
-        elif time.monotonic() - since > HANG:
+        elif time.monotonic() - since > (HANG if count > first else START):
             process.kill()
 
 

@@ -13,7 +13,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,26 +63,19 @@ def _arcs_of_target(name: str) -> dict[str, tuple[bytes, Arcs]]:
     contents = seeds.of_target(name, BUILD / "seeds")
     for path in sorted((BUILD / "corpus" / target.folder).glob("*")):
         contents.setdefault(path.name, path.read_bytes())
-    measured = {}
-    for digest, content in contents.items():
-        with measuring() as arcs, suppress(Exception):  # a finding is the business of the fuzzer
-            refused(target, content)
-        measured[digest] = (content, arcs)
-    return measured
-
-
-@contextmanager
-def measuring() -> Iterator[Arcs]:
-    """The arcs of readers that run inside."""
-    arcs: Arcs = set()
     cover = coverage.Coverage(branch=True, data_file=None, include=[f"{READERS}/*"])
     cover.start()
-    try:
-        yield arcs
-    finally:
-        cover.stop()
-        seen = cover.get_data()
-        arcs.update((file, start, end) for file in seen.measured_files() for start, end in seen.arcs(file) or ())
+    for digest, content in contents.items():
+        cover.switch_context(digest)
+        with suppress(Exception):  # a finding is the business of the fuzzer
+            refused(target, content)
+    cover.stop()
+    return {digest: (content, _arcs_in(cover.get_data(), digest)) for digest, content in contents.items()}
+
+
+def _arcs_in(lines: coverage.CoverageData, context: str) -> Arcs:
+    lines.set_query_context(context)
+    return {(file, start, end) for file in lines.measured_files() for start, end in lines.arcs(file) or ()}
 
 
 def _by_file(arcs: Iterable[tuple[str, int, int]]) -> dict[str, list[tuple[int, int]]]:

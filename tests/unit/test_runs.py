@@ -91,6 +91,16 @@ def test_a_frame_that_is_rejected_is_left_out_with_its_line_and_reason(tmp_path:
     assert np.concatenate([block.get("step") for block in frames]).tolist() == [0, 2]
 
 
+@pytest.mark.parametrize(("length", "told"), [(4.1, False), (4.3, True)])
+def test_a_volume_that_left_the_basis_of_the_first_cell_is_told(tmp_path: Path, length: float, told: bool) -> None:
+    wider = v.calculation(shift=0.02).replace(f"{4.0:17.8f}", f"{length:17.8f}")  # of 4.0 angstrom: 2.5 % and 7.5 %
+    text = v.vasprun(v.calculation(), wider, parameters={"ISIF": "     3"})
+    _, (calculation,) = read(written(tmp_path, text))
+
+    assert calculation.basis_fixed_at == "first cell"
+    assert any("volume changed by 7.5%" in warning for warning in calculation.warnings) == told
+
+
 def test_a_second_run_in_a_file_has_a_name_of_its_own(tmp_path: Path) -> None:
     both = [lzma.decompress((SILICON / f"equilibrium/strain0{n}.out.xz").read_bytes()).decode() for n in (0, 1)]
     _, calculations = read(written(tmp_path, "".join(both), "both.out"))

@@ -346,6 +346,12 @@ def test_each_step_of_a_cell_optimisation_has_the_cell_printed_right_before_it(t
     assert "expected the cell of this step" in run.ending.left_out[0].reason
 
 
+@pytest.mark.parametrize(("name", "fixed_at"), [("NPT_I", "first cell"), ("NPE_F", "first cell"), ("NVT", None)])
+def test_where_the_cell_moves_the_grids_are_those_of_the_first(tmp_path: Path, name: str, fixed_at: str | None) -> None:
+    assert read(tmp_path, dynamics(name=name)).header.basis_fixed_at == fixed_at
+    assert read(tmp_path, optimisation(run_type="CELL_OPT")).header.basis_fixed_at == "first cell"
+
+
 @pytest.mark.parametrize("source", ["log", "companion"])
 def test_at_constant_pressure_each_step_has_its_own_cell(tmp_path: Path, source: str) -> None:
     lengths = ((6.01, 6.01, 6.01), (6.02, 6.02, 6.02))
@@ -391,6 +397,20 @@ def test_metadynamics_biases_the_forces(tmp_path: Path) -> None:
     text = dynamics().replace(CONVERGED, "\n METADYN| Method\n" + CONVERGED, 1)
 
     assert read(tmp_path, text, pos=positions()).header.forces_are == "biased"
+
+
+@pytest.mark.parametrize("kind", ["PINT", "EHRENFEST_DYN", "TMC"])
+def test_beads_of_path_integrals_and_other_kinds_of_run_are_not_paired(tmp_path: Path, kind: str) -> None:
+    read_in = read(tmp_path, single_point(energy() + forces()).replace(f"{'ENERGY_FORCE':>70s}", f"{kind:>70s}"))
+
+    assert read_in.runs[0].frames is None
+    assert [one.frames for one in read_in.ending.left_out] == [1]
+
+
+def test_labels_of_a_neural_network_are_said_to_be_so(tmp_path: Path) -> None:
+    header = read(tmp_path, single_point(energy(environment="NNP") + forces())).header
+
+    assert (header.energy_kind, header.forces_are) == ("ml", "ml")
 
 
 def test_displaced_geometries_of_a_vibrational_analysis_are_not_the_printed_one(tmp_path: Path) -> None:

@@ -190,6 +190,25 @@ def test_the_first_force_table_is_the_total() -> None:
     assert np.abs(frames(single_point(energy(0), forces(1))).forces).max() < 1
 
 
+def test_forces_and_stress_whose_unit_is_not_known_are_not_taken_for_another() -> None:
+    """Q1."""
+    strange = single_point(energy(0), forces(1).replace("Ry/au", "eV/Ang"), stress(2))
+    assert not any(isinstance(item, Frames) for item in read(strange))
+    assert "Ry/au" in ending(strange).left_out[0].reason
+
+    strange = single_point(energy(0), forces(1), stress(2).replace("Ry/bohr**3", "Ha/bohr**3"))
+    assert "stress" not in frames(strange)
+    assert "stress" in ending(strange).warnings[0]
+
+
+def test_forces_that_pw_itself_calls_noisy_are_told() -> None:
+    """Q4."""
+    noisy = "     SCF correction compared to forces is large: reduce conv_thr to get better values\n"
+
+    assert "1 steps" in ending(single_point(energy(0), forces(1), noisy)).warnings[0]
+    assert ending(single_point(energy(0), forces(1))).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("unit", "scale"),
     [("angstrom", np.eye(3)), ("bohr", np.eye(3) * BOHR), ("alat", np.eye(3) * 10.000001 * BOHR), ("crystal", None)],
@@ -239,6 +258,28 @@ def test_of_several_energies_of_one_geometry_the_last_before_the_forces_counts()
 
     assert frames(text).energy == pytest.approx([-15.71520701 * RYDBERG])
     assert "pitfall Q3" in ending(text).warnings[0]
+
+
+def test_what_forces_are_is_known_where_further_scfs_precede_them() -> None:
+    """Q3."""
+    restarted = single_point(energy(0), SCF, energy(1), forces(1))
+
+    assert header(restarted).forces_are == "physical"
+    assert "forces" in frames(restarted)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "     Using Berry phase electric field\n",
+        "     Adding external electric field:\n        E field amplitude [Ha a.u.]:  1.0000E-03\n",
+    ],
+)
+def test_forces_in_a_field_are_said_to_be_so(words: str) -> None:
+    found = header(single_point(energy(0), forces(1)).replace("     celldm(1)", words + "     celldm(1)"))
+
+    assert found.forces_are == "with_external"
+    assert found.method.external == (words.strip().partition(":")[0],)
 
 
 def test_forces_without_new_positions_since_the_last_forces_are_left_out() -> None:

@@ -423,7 +423,10 @@ def test_a_projected_gradient_is_no_gradient() -> None:
     """O6: only the table without any addition is taken."""
     text = single_point(final(-76.0) + gradient(STEPS[0][2], kind=" (PROJECTED)") + gradient(STEPS[1][2]))
 
-    assert np.allclose(read(text).frames.forces, -np.array(STEPS[1][2]) * HARTREE / BOHR, rtol=1e-12)
+    run = read(text)
+
+    assert np.allclose(run.frames.forces, -np.array(STEPS[1][2]) * HARTREE / BOHR, rtol=1e-12)
+    assert "CARTESIAN GRADIENT (PROJECTED)" in run.ending.warnings[0]
 
 
 def test_a_gradient_on_other_atoms_is_left_out() -> None:

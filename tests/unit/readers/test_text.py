@@ -15,7 +15,7 @@ def test_numbers_are_read_as_fortran_prints_them() -> None:
 
 
 ODD = [
-    b"********", b"NaN", b"nan", b"inf", b"-Infinity", b"1E400", b"219.870882556-1030.493229556", b"1.2.3", b"0x10", b"1_000",
+    b"********", b"NaN", b"nan", b"inf", b"-Infinity", b"1E400", b"-1e308", b"219.870882556-1030.493229556", b"1.2.3", b"0x10", b"1_000",
     b"1,5", b"--1", b"1e", b"-", b".", b"\xb2", b"1\x00", b"1 *",
 ]  # fmt: skip
 

@@ -93,15 +93,26 @@ def test_v2_the_energy_is_that_of_the_step_and_the_difference_is_told(reading: R
     assert "0.88" in ending.warnings[0]
 
 
-def test_v3_with_pstress_the_enthalpy_loses_pv(reading: Reading) -> None:
-    # 120 angstrom^3 at 160.2 kB: PV = 12.015 eV
-    _, frames, ending = reading(v.vasprun(v.calculation(), incar={"PSTRESS": "    160.20000000"},
-                                          parameters={"PSTRESS": "    160.20000000"}))  # fmt: skip
+PRESSURE = {"PSTRESS": "    160.20000000"}
+WORK = 160.2 * 120 / KBAR
+"""PV of 120 angstrom^3 at 160.2 kB [eV]."""
 
-    work = 160.2 * 120 / KBAR
-    assert frames.energy[0] == pytest.approx(v.FREE - work, abs=1e-4)
+
+def test_v3_with_pstress_the_enthalpy_loses_pv(reading: Reading) -> None:
+    enthalpies = v.three(*(energy + WORK for energy in (v.FREE, v.NO_ENTROPY, v.SIGMA0)))
+    _, frames, ending = reading(v.vasprun(v.calculation(enthalpies), incar=PRESSURE, parameters=PRESSURE))
+
+    assert frames.energy[0] == pytest.approx(v.FREE, abs=1e-4)
     assert frames.get("energy_sigma0")[0] - frames.energy[0] == pytest.approx(v.SIGMA0 - v.FREE)
     assert any("PSTRESS" in warning for warning in ending.warnings)
+
+
+def test_v3_with_pstress_an_energy_that_is_no_enthalpy_is_absent(reading: Reading) -> None:
+    _, frames, ending = reading(v.vasprun(v.calculation(), incar=PRESSURE, parameters=PRESSURE))
+
+    assert np.isnan(frames.energy[0])
+    assert not np.isnan(frames.forces).any()
+    assert any("expected an enthalpy" in warning for warning in ending.warnings)
 
 
 def test_v4_response_iterations_after_the_forces_are_not_the_energy(reading: Reading) -> None:
@@ -169,6 +180,14 @@ def test_v11_machine_learned_steps_are_counted_and_never_read(reading: Reading) 
     assert [(one.frames, "machine-learned" in one.reason) for one in ending.left_out] == [(3, True)]
 
 
+def test_v11_in_a_run_that_learns_a_step_without_iterations_is_no_dft(reading: Reading) -> None:
+    text = v.vasprun(v.calculation(), v.calculation(iterations=[]), incar={"ML_LMLFF": " T  "})
+    _, frames, ending = reading(text)
+
+    assert frames.get("step").tolist() == [0]
+    assert [one.frames for one in ending.left_out] == [1]
+
+
 def test_v12_a_step_without_stress_keeps_its_other_labels(reading: Reading) -> None:
     _, frames, _ = reading(v.vasprun(v.calculation(stress=[]), v.calculation()))
 
@@ -228,6 +247,29 @@ def test_v14_forces_of_an_elastic_band_are_marked_as_projected(reading: Reading)
     header, _, _ = reading(v.vasprun(v.calculation(), incar={"IMAGES": "     3"}))
 
     assert (header.run_kind, header.forces_are) == ("neb", "projected")
+
+
+def test_energies_scaled_for_a_thermodynamic_integration_are_of_unknown_kind(reading: Reading) -> None:
+    header, _, _ = reading(v.vasprun(v.calculation(), incar={"SCALEE": "  0.5"}))
+
+    assert (header.energy_kind, header.forces_are) == ("unknown", "biased")
+
+
+@pytest.mark.parametrize(
+    ("tags", "forces_are", "external"),
+    [
+        ({"EFIELD_PEAD": "  0.0  0.0  0.02"}, "with_external", ("electric field",)),
+        ({"EFIELD_PEAD": "  0.0  0.0  0.02", "LCALCEPS": " T  "}, "physical", ()),  # tried after the labels
+        ({"I_CONSTRAINED_M": "     1"}, "physical", ("constrained moments",)),
+        ({"LBLUEOUT": " T  "}, "biased", ()),
+    ],
+)
+def test_what_acts_from_outside_is_named(
+    reading: Reading, tags: dict[str, str], forces_are: str, external: tuple[str, ...]
+) -> None:
+    header, _, _ = reading(v.vasprun(v.calculation(), incar=tags))
+
+    assert (header.forces_are, header.method.external) == (forces_are, external)
 
 
 def test_v15_stars_in_an_iteration_cost_nothing(reading: Reading) -> None:
