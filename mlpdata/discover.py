@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from mlpdata.checks.licenses import normalise
 from mlpdata.digest import sha256_file
 from mlpdata.errors import InputError, LicenseError, MlpdataError, NotRecognised, UsageError
+from mlpdata.reaction_paths import Images
 from mlpdata.readers.registry import recognise_file
 from mlpdata.schema.noun import from_yaml
 from mlpdata.schema.sidecar import SIDECAR, Sidecar
@@ -37,6 +38,10 @@ class Output:
     """Further files of the same run, the more precise first."""
     companions: tuple[Path, ...] = ()
     """Files that hold a part of the run and are no outputs of their own."""
+    image: int | None = None
+    """Its place on a reaction path whose images are in folders of their own."""
+    group: str = ""
+    """The folder of that path: its images belong together."""
     error: MlpdataError | None = None
     """Why it cannot be read, where that is already known."""
 
@@ -71,7 +76,7 @@ def find_outputs(paths: Sequence[Path], root: Path, said: Sidecar, default: Side
         UsageError: a path that does not exist, or a sidecar that cannot be understood.
     """
     found = Found(", ".join(map(str, paths)))
-    sidecars = _Sidecars(default)
+    sidecars = _Sidecars(said, default)
     seen: set[str] = set()
     for path in paths:
         if not path.exists():
@@ -88,14 +93,25 @@ def find_outputs(paths: Sequence[Path], root: Path, said: Sidecar, default: Side
                 continue
             seen.add(real)
             name = _relative(file, named_from)
-            output = _recognised(file, name, said.over(sidecars.of(file.parent, top)), named)
+            output = _recognised(file, name, sidecars.of(file.parent, top), named)
             if output is None:
                 logger.info("%s: passed over, no reader knows it", name)
                 found.not_outputs += 1
             else:
                 found.outputs.append(output)
-    found.outputs = _by_run(found.outputs)
+    images = Images()
+    found.outputs = _by_run([_on_path(output, images) for output in found.outputs])
     return found
+
+
+def _on_path(output: Output, images: Images) -> Output:
+    """The output with its place on a reaction path."""
+    file = absolute(output.path)
+    image = None if output.error else images.of(file)
+    if image is None:
+        return output
+    depth = len(file.relative_to(image.folder).parts)
+    return replace(output, image=image.number, group="/".join(PurePosixPath(output.name).parts[:-depth]) or ".")
 
 
 def _by_run(outputs: Sequence[Output]) -> list[Output]:
@@ -103,7 +119,7 @@ def _by_run(outputs: Sequence[Output]) -> list[Output]:
     companions = {os.path.realpath(path) for output in outputs for path in output.companions}
     runs: dict[str, list[Output]] = {}
     for output in sorted(outputs, key=lambda output: output.name):
-        if os.path.realpath(output.path) not in companions:
+        if not companions or os.path.realpath(output.path) not in companions:
             runs.setdefault(output.run or f"file {output.name}", []).append(output)
     joined = []
     for files in runs.values():
@@ -197,21 +213,27 @@ def absolute(path: Path) -> Path:
 
 
 class _Sidecars:
-    """Sidecars by folder, each on top of those above it."""
+    """Sidecars by folder, each on top of those above it, what was said of all files on top of all."""
 
-    def __init__(self, default: Sidecar) -> None:
-        self._default = default
+    def __init__(self, said: Sidecar, default: Sidecar) -> None:
+        self._said, self._default = said, default
+        self._below: dict[tuple[Path, Path], Sidecar] = {}
         self._of: dict[tuple[Path, Path], Sidecar] = {}
 
     def of(self, folder: Path, top: Path) -> Sidecar:
-        """What is said of the files of `folder`, inherited from `top` downwards."""
-        place = folder, top = absolute(folder), absolute(top)
-        if place not in self._of:
+        """What is said of the files of `folder`; the same object for all of them."""
+        if (folder, top) not in self._of:
+            self._of[folder, top] = self._said.over(self._inherited(absolute(folder), absolute(top)))
+        return self._of[folder, top]
+
+    def _inherited(self, folder: Path, top: Path) -> Sidecar:
+        """What sidecars say of the files of `folder`, from `top` downwards."""
+        if (folder, top) not in self._below:
             above = folder.parent
             inherits = folder != top and above.is_relative_to(top)
-            inherited = self.of(above, top) if inherits else self._default
-            self._of[place] = _read_sidecar(folder / SIDECAR).over(inherited)
-        return self._of[place]
+            inherited = self._inherited(above, top) if inherits else self._default
+            self._below[folder, top] = _read_sidecar(folder / SIDECAR).over(inherited)
+        return self._below[folder, top]
 
 
 def _read_sidecar(path: Path) -> Sidecar:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from mlpdata.ahead import streams
 from mlpdata.checks.licenses import normalise
 from mlpdata.discover import Found, Output, absolute, find_outputs
 from mlpdata.errors import CheckFailed, InputError, MlpdataError, UsageError
 from mlpdata.known import VANISHED, Known
 from mlpdata.outcome import Entered, IngestReport, Refused
-from mlpdata.runs import Event, read_output
+from mlpdata.runs import Event
 from mlpdata.schema.calculation import Calculation, EnergyKind, Kind
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.commit import Repository
 from mlpdata.store.segment import Writer
-
-IN_WORKER = 16 << 20
-"""Files up to this size may be read by worker processes; larger ones stream through this one, block by block."""
-WORTH_WORKERS = 8
-"""Fewer files than this are read sooner than a worker process starts."""
 
 Progress = Callable[[int, int, str], None]
 """Called with files done, files in all, and the path just read."""
@@ -174,7 +167,7 @@ class _Job:
 
     def _stage(self, outputs: list[Output], known: Known, writer: Writer | None) -> None:
         """Read files in order; a damaged one costs itself only."""
-        for done, (output, events) in enumerate(_streams(outputs, self.jobs), 1):
+        for done, (output, events) in enumerate(streams(outputs, self.jobs), 1):
             try:
                 self._stage_one(events, known, writer)
             except InputError as error:
@@ -239,41 +232,3 @@ class _Job:
         )
         report.snapshot, report.content = snapshot.id, snapshot.content
         report.n_configurations = snapshot.n_configurations
-
-
-def _streams(outputs: list[Output], jobs: int) -> Iterator[tuple[Output, Iterable[Event]]]:
-    """Each file with the stream of its runs; small files are read ahead by worker processes."""
-    if jobs <= 1 or len(outputs) < WORTH_WORKERS:
-        yield from ((output, read_output(output)) for output in outputs)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        ahead: list[_Ahead] = []
-        for output in outputs:
-            small = output.path.stat().st_size <= IN_WORKER
-            ahead.append((output, pool.submit(_read_whole, output) if small else None))
-            if len(ahead) > 4 * jobs:
-                yield _first(ahead)
-        while ahead:
-            yield _first(ahead)
-
-
-_Ahead = tuple[Output, Future[list[Event]] | None]
-
-
-def _first(ahead: list[_Ahead]) -> tuple[Output, Iterable[Event]]:
-    output, future = ahead.pop(0)
-    return output, (read_output(output) if future is None else _arrived(future))
-
-
-def _arrived(future: Future[list[Event]]) -> Iterator[Event]:
-    try:
-        yield from future.result()
-    except BrokenProcessPool as error:
-        raise UsageError(
-            "expected reading processes to live, found one killed, most often for want of memory. "
-            "Nothing was committed; use --jobs 1."
-        ) from error
-
-
-def _read_whole(output: Output) -> list[Event]:
-    return list(read_output(output))

@@ -23,7 +23,6 @@ from mlpdata.joining import Beside
 from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run
 from mlpdata.schema.calculation import Calculation, ForcesAre, Kind, LeftOut, Source, Status
 from mlpdata.schema.method import Kpoints
-from mlpdata.schema.sidecar import Sidecar
 from mlpdata.units import CONSTANTS, F64
 
 logger = logging.getLogger(__name__)
@@ -183,6 +182,8 @@ class _Run:
 
     def passed(self, frames: Frames) -> Iterator[Frames]:
         """The configurations that no gate rejects."""
+        if self.output.image is not None and "image" not in frames:
+            frames = frames.with_arrays(image=np.full(len(frames), self.output.image))
         self.forces_seen |= "forces" in frames and not bool(np.isnan(frames.forces).all())
         if self.cell is None and len(frames):
             self.cell = frames.cell[0]
@@ -245,7 +246,7 @@ class _Run:
                 *self.gates.remarks(),
             ),
         )
-        return calculation.replace(group=_group(calculation, sidecar))
+        return calculation.replace(group=_group(calculation, self.output))
 
     def _forces_are(self) -> ForcesAre:
         return self.header.forces_are if self.forces_seen else "absent"
@@ -253,10 +254,10 @@ class _Run:
     def _kind(self) -> Kind:
         """What the run itself says; a relaxation's early steps are no equilibrium, so that one stays unknown."""
         n_atoms, periodic = self.shape or (0, True)
+        if self.output.image is not None or self.header.run_kind in ("neb", "irc"):
+            return "reaction_path"
         if self.header.run_kind == "md":
             return "aimd"
-        if self.header.run_kind in ("neb", "irc"):
-            return "reaction_path"
         if n_atoms == 1:
             return "isolated_atom"
         return "dimer" if n_atoms == 2 and not periodic else "unknown"
@@ -296,9 +297,9 @@ def _joint_status(ending: Ending, partners: Sequence[Beside]) -> tuple[Status, s
     return ending.status, ending.reason
 
 
-def _group(calculation: Calculation, sidecar: Sidecar) -> str:
-    """The name under which splits keep configurations together: the run, its folder, or what the sidecar says."""
-    rule = sidecar.group or "file"
+def _group(calculation: Calculation, output: Output) -> str:
+    """The name under which splits keep configurations together: the run, its folder or path, or what the sidecar says."""
+    rule = output.sidecar.group or output.group or "file"
     if rule == "file":
         return f"{calculation.path} {calculation.id[:8]}"
     return str(PurePosixPath(calculation.path).parent) if rule == "folder" else rule

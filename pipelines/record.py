@@ -6,8 +6,8 @@ from pathlib import Path
 from mlpdata.api import Store
 from mlpdata.cli.app import reported
 from mlpdata.durable import make_folder, replace
-from mlpdata.project import write_json
 from mlpdata.methods import make_record
+from mlpdata.project import write_json
 
 
 def main() -> int:

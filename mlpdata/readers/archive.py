@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import zstandard
 
-from mlpdata.digest import sha256_file
+from mlpdata.digest import sha256, sha256_file
 from mlpdata.errors import InputError, LimitExceeded
 from mlpdata.schema.sidecar import Declared
 
@@ -27,6 +27,8 @@ HEAD = 1 << 16
 NOTHING_COMES_OUT = (
     "expected compressed data, found none that could be read. The file is cut or damaged; copy it again."
 )
+SMALL = 1 << 20
+"""Plain inputs up to this size are read; to map one costs more than that."""
 IN_MEMORY = 64 << 20
 """Decompressed inputs up to this size stay in memory; larger ones go to a nameless file."""
 
@@ -169,7 +171,11 @@ def open_input(path: Path, limits: Limits = LIMITS) -> Iterator[Input]:
         if size > limits.stored_bytes:
             raise LimitExceeded(f"expected at most {limits.stored_bytes} bytes, found {size}.", path=path)
         codec = _codec(raw)
-        if codec is None:
+        if codec is None and size <= SMALL:
+            content = raw.read(SMALL)
+            _refuse_long_lines(path, content, limits)
+            yield Input(path, content, sha256(content), len(content), limits=limits)
+        elif codec is None:
             with _mapped(raw) as mapped:
                 _refuse_long_lines(path, mapped, limits)
                 yield Input(path, mapped, sha256_file(path), size, limits=limits)

@@ -122,7 +122,8 @@ def geometry(atoms: Mapping[str, Any], limit: int) -> Arrays:
         arrays["cell"] = required(atoms, "cell", (3, 3))
     if atoms.get("momenta") is not None:
         momenta = required(atoms, "momenta", (n_atoms, 3))
-        arrays["velocities"] = momenta / _masses(atoms, arrays["atomic_numbers"])[:, None]
+        with np.errstate(over="ignore"):  # an infinity is refused at the door
+            arrays["velocities"] = momenta / _masses(atoms, arrays["atomic_numbers"])[:, None]
     return arrays
 
 

@@ -202,7 +202,7 @@ class Meaning:
         """An array in the shape that the registry says; six numbers of a stress are xx yy zz yz xz xy."""
         row = PROPERTIES["stress" if name == VIRIAL else name]
         shape, rows = row.shape, len(values)
-        if np.dtype(row.dtype).kind == "i" and not np.array_equal(values, values.astype(row.dtype)):
+        if np.dtype(row.dtype).kind == "i" and not _is_whole(values, row.dtype):
             self.warn(f"expected whole numbers for {name}, found others in {key!r}. It was not read.")
             return {}
         if name in _VECTORS and values.shape[1:] == (3,):
@@ -286,6 +286,12 @@ def _check_names(names: Mapping[str, str]) -> None:
         raise UsageError(
             f"expected a property such as energy, forces, stress, virial, found {unknown[0]!r} among names."
         )
+
+
+def _is_whole(values: NDArray[Any], dtype: str) -> bool:
+    """Whether numbers are the same as integers of `dtype`; what is out of its range or NaN is not."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.array_equal(values, values.astype(dtype)))
 
 
 def level(name: str) -> str:

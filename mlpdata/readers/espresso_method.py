@@ -90,15 +90,15 @@ def _hubbard(header: bytes) -> tuple[Hubbard, ...]:
 
 def _kpoints(header: bytes) -> Kpoints | None:
     """Standard output lists the irreducible points; only the XML file knows the mesh."""
-    match = re.search(rb"number of k points=\s*(\d{1,9})(?!\d)", header)
+    match = re.search(rb"number of k points= *(\d{1,9})(?!\S)", header)
     return Kpoints(count=int(match[1])) if match else None
 
 
 def _smearing(header: bytes) -> Smearing | None:
-    match = re.search(rb"number of k points= *\d+ +(\S[^\n]{0,60}?) +smearing, width \(Ry\)=\s*(\S+)", header)
+    match = re.search(rb"number of k points= *\S+ +(\S[^\n]{0,60}?) +smearing, width \(Ry\)=\s*(\S+)", header)
     if match:
         return smearing(match[1].decode("latin-1"), number(match[2]), "Ry")
-    if re.search(rb"number of k points=\s*\d+ +\(tetrahedron", header):
+    if re.search(rb"number of k points= *\S+ +\(tetrahedron", header):
         return Smearing(method="tetrahedron")
     return Smearing(method="fixed") if b"number of k points=" in header else None
 

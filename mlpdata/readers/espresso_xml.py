@@ -180,8 +180,8 @@ class _Document:
         dft, points = (self.element(name, *self.output) if self.output else None for name in (b"dft", b"nks"))
         method = from_xml(self.input, dft, points, self.version)
         smeared = method.smearing is not None and method.smearing.width is not None
-        amplitude = self.asked("electric_field/electric_field_amplitude")
-        external = bool(amplitude) and number(amplitude.encode()) != 0
+        fields = (self.asked(f"electric_field/electric_field_{name}") for name in ("amplitude", "vector"))
+        external = bool(numbers(" ".join(fields).encode()).any())
         forces = self.element(b"forces", self.body) is not None
         return Header(
             method=method,

@@ -30,6 +30,7 @@ from mlpdata.frames import by_block
 from mlpdata.readers import foreign_ase, foreign_cclib, foreign_dpdata
 from mlpdata.readers.archive import Input
 from mlpdata.readers.foreign_frames import Reading, Snapshot
+from mlpdata.readers.foreign_guard import TooLong, within
 from mlpdata.readers.foreign_table import CODES, Code
 from mlpdata.readers.registry import Ending, Header, Printed, Reader, plain_name
 from mlpdata.schema.calculation import LeftOut, Status
@@ -42,7 +43,8 @@ MOST_BYTES = 1 << 30
 """Libraries hold a file in memory, several times over."""
 LONGEST_LINE = 1 << 20
 """No output of a code of the table has such lines; regular expressions of the libraries are not made for them."""
-_PIECE = 1 << 24
+SECONDS, BYTES_PER_SECOND = 5.0, 100_000
+"""Time that a library may take: the slowest reads some MB a second."""
 _FUNCTIONALS = {name.lower(): name for name in (*LIBXC, "HF")}
 
 
@@ -94,8 +96,8 @@ def _read(source: Input, row: Code) -> Iterator[Header | Printed | Ending]:
         energy_kind=row.energy_kind,
         forces_are="absent" if not has_forces else "zeroed_on_fixed" if masked else "physical",
     )
-    for batch in by_block((len(frame.atomic_numbers), (step, frame)) for step, frame in enumerate(reading.frames)):
-        for _, alike in groupby(batch, lambda one: _held(one[1])):
+    for batch in by_block((len(frame.atomic_numbers), frame) for frame in reading.frames):
+        for _, alike in groupby(batch, _held):
             yield _printed(list(alike), row, reading)
     lost = _lost(source, row, reading)
     status, reason = _status(source, row)
@@ -132,6 +134,10 @@ def _accepted(source: Input, row: Code) -> None:
             f"expected loops that converged, found one that failed. {row.library} does not say which frame it is of.",
             line=source.line(place),
         )
+    if row.shifted and (match := re.search(row.shifted, source.data)):
+        raise ParseError(
+            "expected columns with blanks between, found some that touch.", line=source.line(match.start() + 1)
+        )
     if row.single and _count(source, row.labels) > 1:
         raise ParseError(f"expected one geometry, found several. {row.library} mixes the numbers of several.")
 
@@ -154,9 +160,13 @@ def _guarded(source: Input, row: Code) -> Reading:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
             warnings.simplefilter("ignore")
-            return _asked(source, row)
+            return within(SECONDS + len(source.data) / BYTES_PER_SECOND, lambda: _asked(source, row))
     except MlpdataError:
         raise
+    except TooLong:
+        raise LimitExceeded(
+            f"expected {row.library} to read it in time, found that it goes on and on. The file is damaged."
+        ) from None
     except Exception as error:  # noqa: BLE001  a library may raise anything
         words = " ".join(str(error).split())[:200]
         raise ParseError(
@@ -225,9 +235,8 @@ def _mask(frame: Snapshot) -> Any:
     return np.where(((frame.forces == 0) & (frame.fixed == YES)).any(axis=1), NO, YES).astype(np.int8)
 
 
-def _printed(alike: list[tuple[int, Snapshot]], row: Code, reading: Reading) -> Printed:
+def _printed(frames: list[Snapshot], row: Code, reading: Reading) -> Printed:
     """A block of frames with the same labels."""
-    steps, frames = [step for step, _ in alike], [frame for _, frame in alike]
     first, units = frames[0], row.units
     sign = -1 if row.library == "cclib" else 1
     arrays: dict[str, Quantity | ArrayLike] = {
@@ -237,7 +246,7 @@ def _printed(alike: list[tuple[int, Snapshot]], row: Code, reading: Reading) -> 
         "energy": Quantity(np.array([frame.energy for frame in frames]), units.energy),
         "charge": Quantity(np.full(len(frames), reading.charge), "e"),
         "multiplicity": np.full(len(frames), reading.multiplicity),
-        "step": steps,
+        "step": [frame.step for frame in frames],
         "source_line": [frame.line for frame in frames],
     }
     if first.cell is not None:

@@ -55,7 +55,9 @@ def read(source: Input, folder: Path, row: Code) -> Reading:
             atoms.set_cell(np.asarray(atoms.cell) * lengths[:, None])
         frame = _snapshot(atoms, row, scale)
         if isinstance(frame, Snapshot):
-            reading.frames.append(frame)
+            reading.frames.append(frame._replace(step=number - 1))
+            if row.stress and frame.stress is None and "stress" in atoms.calc.results:
+                reading.warnings.append(f"image {number} of ASE: the stress left out: expected finite numbers.")
         else:
             reading.left_out.append(LeftOut(line=0, reason=f"image {number} of ASE: {frame}"))
     return reading

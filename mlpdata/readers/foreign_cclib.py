@@ -89,8 +89,15 @@ def read(source: Input, row: Code) -> Reading:
     cycles = list(_cycles(growth))
     if not row.forces:
         cycles = _only_point(cycles, reading)
-    for cycle in cycles:
-        _frame(cycle, numbers.astype(np.uint8), row.forces and not excited, reading, lambda e: convertor(e, "eV", unit))
+    for step, cycle in enumerate(cycles):
+        _frame(
+            step,
+            cycle,
+            numbers.astype(np.uint8),
+            row.forces and not excited,
+            reading,
+            lambda e: convertor(e, "eV", unit),
+        )
     return reading
 
 
@@ -142,7 +149,7 @@ def _same(one: Any, other: Any) -> bool:
     return a.shape == b.shape and a.ndim == 2 and bool(np.allclose(a, b, rtol=0, atol=_SAME))
 
 
-def _frame(cycle: list[_Growth], numbers: Any, with_forces: bool, reading: Reading, printed: Any) -> None:
+def _frame(step: int, cycle: list[_Growth], numbers: Any, with_forces: bool, reading: Reading, printed: Any) -> None:
     """The frame of a cycle, where one energy and at most one gradient follow its geometry."""
     energies = [one for one in cycle if one.name == "scfenergies"]
     gradients = [one for one in cycle if one.name == "grads"]
@@ -166,7 +173,7 @@ def _frame(cycle: list[_Growth], numbers: Any, with_forces: bool, reading: Readi
     pbc = np.zeros(3, np.int8)
     if forces is not None:
         forces = -forces  # cclib's grads are dE/dx for the codes of the table (pitfall O1)
-    reading.frames.append(Snapshot(numbers, positions, None, pbc, energy, forces, line=line))
+    reading.frames.append(Snapshot(numbers, positions, None, pbc, energy, forces, line=line, step=step))
 
 
 def _method(metadata: Mapping[str, Any], known: Mapping[str, Any], row: Code) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from mlpdata.schema.calculation import LeftOut
 
 _INPUT_LINES = ("suffix", "md_dumpfreq")
 """Lines of ABACUS's input that its output is read by; those that name files are left away."""
+_SIESTA_COLUMNS = 4
 _SIESTA_FORCES = b"siesta: Atomic forces (eV/Ang):"
 Known = Mapping[str, Any]
 
@@ -46,7 +47,7 @@ def read(source: Input, folder: Path, row: Code) -> Reading:
     for index in range(n_frames):
         frame = _snapshot(known, index, numbers, shape, row)
         if isinstance(frame, Snapshot):
-            reading.frames.append(frame)
+            reading.frames.append(frame._replace(step=index))
         else:
             reading.left_out.append(LeftOut(line=0, reason=f"frame {index + 1} of dpdata: {frame}"))
     return reading
@@ -74,14 +75,27 @@ def _siesta(source: Input, folder: Path) -> Known:
     """SIESTA: one geometry, or the steps of a run."""
     from dpdata.formats.siesta import aiMD_output, output  # noqa: PLC0415  an extra
 
-    table = source.data.find(_SIESTA_FORCES)
-    if source.data[table + len(_SIESTA_FORCES) : table + len(_SIESTA_FORCES) + 40].lstrip().startswith(b"siesta:"):
-        raise ParseError("expected forces as rows of number, x, y, z, found a word before. dpdata shifts the columns.")
+    tables = [match.end() for match in re.finditer(re.escape(_SIESTA_FORCES), source.data)]
+    for table, start in enumerate(tables):
+        rows = _rows(source, start)
+        if (table == 0 and not rows) or any(len(row.split()) != _SIESTA_COLUMNS for row in rows):
+            raise ParseError(
+                "expected forces as rows of number, x, y, z, found others, whose columns dpdata would shift.",
+                line=source.line(start),
+            )
     path = _copy(source, folder / "out")
     several = source.data.find(b"siesta: E_KS(eV) =", source.data.find(b"siesta: E_KS(eV) =") + 1) >= 0
     found = aiMD_output.get_aiMD_frame(path) if several else output.obtain_frame(path)
     names = ("atom_names", "atom_numbs", "atom_types", "cells", "coords", "energies", "forces")
     return dict(zip(names, found, strict=False))
+
+
+def _rows(source: Input, start: int) -> list[bytes]:
+    """The rows of a table that begins at `start`, without those that SIESTA prints once more behind its name."""
+    end = source.data.find(b"siesta:", start)
+    ruled = source.data.find(b"---", start)
+    end = min(place for place in (end, ruled, len(source.data)) if place >= 0)
+    return [line for line in source.data[start:end].splitlines() if line.strip()]
 
 
 def _abacus(source: Input, folder: Path) -> Known:
@@ -102,6 +116,8 @@ def _abacus(source: Input, folder: Path) -> Known:
     _copy(source, out / log[0])
     for name, one in beside.items():
         _copy(one, (folder if name == "STRU" else out) / name)
+    with (folder / "STRU").open("ab") as structure:
+        structure.write(b"\n")  # dpdata goes round in circles where the last line is a heading
     kind = log[1].removeprefix("cell-")
     (folder / "INPUT").write_text("\n".join([*kept, f"calculation {log[1]}", ""]))
     return {"scf": scf, "md": md, "relax": relax}[kind].get_frame(str(folder))  # type: ignore[no-any-return]

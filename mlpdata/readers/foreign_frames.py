@@ -34,6 +34,8 @@ class Snapshot(NamedTuple):
     """Shape (n_atoms, 3)."""
     line: int = -1
     """Of the energy, from 1."""
+    step: int = 0
+    """Place among the frames that the library gave, from 0."""
 
 
 @dataclass

@@ -70,6 +70,8 @@ class Code:
     """Pattern of what the code calls its functional, where the library does not tell."""
     refused: tuple[Refused, ...] = ()
     """Runs whose numbers the library pairs wrongly."""
+    shifted: bytes = b""
+    """Pattern of a row whose first columns have merged, of which the library takes the wrong ones."""
     unconverged: bytes = b""
     """Words that a failed self-consistent loop prints; the rest of the file goes unpaired with them, so it is refused."""
     last_mispaired: bytes = b""
@@ -222,6 +224,7 @@ ASE = (
             Refused(b"\n  sc_self_energy", "a self-consistent GW run"),
             Refused(b"\n  total_energy_method", "an energy worked out after the self-consistent loop"),
         ),
+        shifted=rb"\n +\|" + 3 * rb" +-?\d{1,20}\.\d{15}E[+-]\d\d" + rb" *\n",
         unconverged=b"SELF-CONSISTENCY CYCLE DID NOT CONVERGE",
         last_mispaired=b"Advancing structure using Born-Oppenheimer Molecular Dynamics",
     ),

@@ -78,13 +78,16 @@ def _atomic(text: bytes, pattern: re.Pattern[bytes], frame: Frame, symbol: int) 
     """The numbers of a table with a row an atom, shape (n_atoms, n_columns).
 
     Raises:
-        ParseError: not a row for each atom, or other atoms.
+        ParseError: not a row for each atom, other atoms, or rows of different length.
     """
     match = pattern.search(text)
     rows = [line.split() for line in match[1].splitlines()] if match else []
     atoms = _SYMBOLS[frame.centers.atoms].tolist()
     if [row[symbol].decode("latin-1") for row in rows] != atoms:
         raise ParseError("expected a row for each atom, found others.")
+    widths = {len(row) for row in rows}
+    if len(widths) != 1 or max(widths) < 3:
+        raise ParseError("expected rows of one length, found others. Columns may have merged.")
     return numbers(b" ".join(token for row in rows for token in row[2:])).reshape(len(rows), -1)
 
 
@@ -107,7 +110,7 @@ def _hirshfeld(data: Buffer, mark: Mark, frame: Frame) -> Found:
     if b"using IRadAn" not in heading:
         return {}
     values = _atomic(body, _CHARGE_ROWS, frame, 1)
-    if heading.startswith(b" Hirshfeld spin densities, charges"):
+    if heading.startswith(b" Hirshfeld spin densities, charges") and values.shape[1] > 1:
         return {"charges_hirshfeld": (values[:, 1], "e")}
     if b"CM5" not in heading or values.shape[1] != 6:
         return {}

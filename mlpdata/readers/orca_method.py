@@ -136,14 +136,18 @@ def _functional(text: bytes, words: list[str]) -> tuple[str | None, str | None, 
     exchange = _word(rb"Exchange Functional +Exchange +\.+ +(\S+)", text)
     correlation = _word(rb"Correlation Functional Correlation +\.+ +(\S+)", text)
     local = _word(rb"LDA part of GGA corr\. +LDAOpt +\.+ +(\S+)", text)
-    fraction = _value(rb"Fraction HF Exchange ScalHFX +\.+ +(\S+)", text)
+    stated = rb"Fraction HF Exchange ScalHFX +\.+ +(\S+)"
+    fraction = _value(stated, text)
     if exchange is None or correlation is None:
         return (_FUNCTIONAL_OF_KEYWORD[named[0]], named[0], fraction) if named else (None, None, fraction)
     double_hybrid = (_value(rb"Perturbative correction +\.+ +(\S+)", text) or 0.0) != 0.0
-    parts = None if double_hybrid else _FUNCTIONAL_OF_PARTS.get((exchange, correlation, fraction or 0.0))
+    if _word(stated, text) is None:
+        fraction = 0.0
+    known = not double_hybrid and fraction is not None
+    parts = _FUNCTIONAL_OF_PARTS.get((exchange, correlation, fraction or 0.0)) if known else None
     name = _FUNCTIONAL_OF_KEYWORD[named[0]] if named else parts
-    printed = f"{named[0] if named else ''} {exchange}/{correlation}/{local} {fraction or 0.0:g}".strip()
-    return ("B3LYP5" if name == "B3LYP" and local == "VWN-5" else name), printed, fraction or 0.0
+    printed = f"{named[0] if named else ''} {exchange}/{correlation}/{local} {'?' if fraction is None else format(fraction, 'g')}".strip()
+    return ("B3LYP5" if name == "B3LYP" and local == "VWN-5" else name), printed, fraction
 
 
 def _dispersion(text: bytes, words: list[str]) -> str | None:

@@ -159,7 +159,16 @@ class Opened:
 
 @functools.cache
 def readers() -> tuple[Reader, ...]:
-    """The built-in readers, then those that other packages bring by an entry point."""
+    """Our own readers, then those through other libraries, then those that other packages bring by an entry point."""
+    from mlpdata.readers import foreign  # noqa: PLC0415  as below
+
+    brought = tuple(plugin.reader for plugin in plugins() if plugin.reader is not None)
+    return own_readers() + foreign.READERS + brought
+
+
+@functools.cache
+def own_readers() -> tuple[Reader, ...]:
+    """The readers that parse files themselves."""
     from mlpdata.readers import (  # noqa: PLC0415  they import this module's types
         ase_db,
         ase_traj,
@@ -183,7 +192,7 @@ def readers() -> tuple[Reader, ...]:
         vasp_xml,
     )
 
-    built_in = (
+    return (
         vasp_xml.READER,
         vasp_outcar.READER,
         vasp_h5.READER,
@@ -205,7 +214,6 @@ def readers() -> tuple[Reader, ...]:
         ase_db.READER,
         extxyz.READER,
     )
-    return built_in + tuple(plugin.reader for plugin in plugins() if plugin.reader is not None)
 
 
 class Plugin(NamedTuple):

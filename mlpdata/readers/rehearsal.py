@@ -6,6 +6,7 @@ is read by a child process first. The price is reading twice and some ms.
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import os
 import resource
@@ -63,6 +64,8 @@ def _read_and_exit(read: Callable[[], object], size: int) -> None:
     """Read within bounds of time and memory and end the process, at once and without a word."""
     code = 1
     try:
+        faulthandler.disable()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         seconds = SECONDS + size // BYTES_PER_SECOND
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE + 2 * seconds)

@@ -164,6 +164,8 @@ def _header(incar: Tags, species: list[Species], printed: list[str], kpoints: Kp
 def _run_kind(incar: Tags) -> RunKind:
     """What the run was for, by IBRION, NSW, ISIF and the switches that overrule them."""
     motion, steps = incar.whole("IBRION", -1), incar.whole("NSW", 0)
+    if incar.unreadable(("NSW", "ISIF")):
+        return "unknown"
     rules: tuple[tuple[bool, RunKind], ...] = (
         (incar.n_images > 0, "neb"),
         (incar.is_response or incar.flag("LCHIMAG"), "response"),

@@ -298,5 +298,5 @@ def _centring(text: bytes) -> str | None:
     points = _POINTS.search(text)
     if points is None:
         return None
-    first = points[1].split(b"\n", 1)[0].split()[:3]
-    return CENTRING["gamma" if all(vasp_method.real(word.decode()) == 0.0 for word in first) else "monkhorst-pack"]
+    first = [vasp_method.real(word.decode("latin-1")) for word in points[1].split(b"\n", 1)[0].split()[:3]]
+    return None if None in first else CENTRING["monkhorst-pack" if any(first) else "gamma"]

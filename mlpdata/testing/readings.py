@@ -167,6 +167,10 @@ _ALWAYS_THERE = {"atomic_numbers", "pbc", "source_index"}
 """Zero is a value of these."""
 
 
+_OF_LABELS = ("energy_kind", "forces_are", "run_kind")
+_OF_THEORY = ("functional", "exact_exchange", "correlation", "state")
+
+
 @dataclass
 class Difference:
     """How the reading of a damaged copy differs from that of the whole file."""
@@ -210,13 +214,17 @@ def difference(whole: Reading, copy: Reading, *, open_end: bool = False) -> Diff
 
 
 def _meanings_changed(whole: Reading, copy: Reading) -> list[str]:
-    """What a header says of its labels must not change without a word; settings may become unknown."""
-    return [
-        f"{name} became {getattr(after.header, name)!r}"
-        for before, after in zip(whole.runs, copy.runs, strict=False)
-        for name in ("energy_kind", "forces_are")
-        if getattr(before.header, name) != getattr(after.header, name)
-    ]
+    """What a header says of its labels must not change without a word; the theory may become unknown, no other one."""
+    changed = []
+    for before, after in zip(whole.runs, copy.runs, strict=False):
+        pairs = [(name, getattr(before.header, name), getattr(after.header, name)) for name in _OF_LABELS]
+        pairs += [
+            (name, getattr(before.header.method, name), getattr(after.header.method, name))
+            for name in _OF_THEORY
+            if getattr(after.header.method, name) is not None
+        ]
+        changed += [f"{name} became {now!r}" for name, was, now in pairs if now not in (was, "unknown")]
+    return changed
 
 
 def _disagreeing(row: Row, expected: Row) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from specimens import DATA, FOUND, contract
 
-from mlpdata.readers.registry import readers
+from mlpdata.readers.registry import own_readers
 
 READS = 36_000
 """Damaged copies that are read in all, in the quick suite; tests/reliability/test_damage_readers.py reads the rest."""
@@ -15,13 +15,13 @@ SORTS = 5
 N_FIXTURES = sum(map(len, FOUND.fixtures.values()))
 LIMIT = max(20, READS // (SORTS * max(1, N_FIXTURES)))
 
-CONTRACTS = [contract(reader, LIMIT) for reader in readers()]
+CONTRACTS = [contract(reader, LIMIT) for reader in own_readers()]
 for _one in CONTRACTS:
     _one.__module__ = __name__
     globals()[_one.__name__] = _one
 
 
-@pytest.mark.parametrize("reader", [reader.name for reader in readers()])
+@pytest.mark.parametrize("reader", [reader.name for reader in own_readers()])
 def test_every_reader_has_a_fixture(reader: str) -> None:
     assert FOUND.fixtures[reader], f"nothing in tests/data/ is read by {reader}"
 

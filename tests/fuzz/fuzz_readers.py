@@ -111,6 +111,7 @@ def fuzz(name: str, runs: int) -> None:
     options = [
         f"-runs={runs}", f"-max_len={longest}", "-len_control=0", "-timeout=1000", "-rss_limit_mb=3000",
         f"-dict={BUILD / target.folder}.dict", f"-artifact_prefix={found.folder}/", "-verbosity=0", "-reload=0",
+        "-entropic_scale_per_exec_time=1",
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(corpus), str(start)], one, custom_mutator=mutator)
     atheris.Fuzz()

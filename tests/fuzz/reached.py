@@ -2,8 +2,8 @@
 
 ::
 
-    python tests/fuzz/reached.py          # the table: fixtures, tests' inputs and corpus replayed under coverage
-    python tests/fuzz/reached.py --keep   # also write the smallest set of files into tests/data/fuzz/
+    python tests/fuzz/reached.py          # into benchmarks/fuzz.md: fixtures, tests' inputs and corpus under coverage
+    python tests/fuzz/reached.py --keep   # also write the few files worth keeping into tests/data/fuzz/
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ BUILD = Path("build/fuzz")
 ROOT = Path(__file__).parents[2]
 READERS = ROOT / "mlpdata" / "readers"
 KEPT = ROOT / "tests" / "data" / "fuzz"
+TABLE = ROOT / "benchmarks" / "fuzz.md"
+MARK = "<!-- what follows is written by tests/fuzz/reached.py -->\n"
+FINDING = "finding-"
+"""Beginning of the names of inputs that a target once did not stand; they are kept for ever."""
 MOST, LARGEST = 40, 4096
 """Files kept for a target, and bytes of one where something as good is that small."""
 
@@ -51,7 +55,11 @@ def main() -> None:
         for found in arcs.values():
             lines.add_arcs(_by_file(found[1]))
         print(f"{name}: {len(arcs)} inputs", file=sys.stderr, flush=True)
-    print(json.dumps(_report(lines), indent=1))
+    report = _report(lines)
+    (BUILD / "reached.json").write_text(json.dumps(report, indent=1))
+    if not given.targets:
+        said = TABLE.read_text().partition(MARK)[0]
+        TABLE.write_text(said + MARK + _tables(report))
 
 
 def _arcs_of_target(name: str) -> dict[str, tuple[bytes, Arcs]]:
@@ -102,6 +110,18 @@ def _report(lines: coverage.CoverageData) -> dict[str, Any]:
     }
 
 
+def _tables(report: dict[str, Any]) -> str:
+    runs = json.loads((BUILD / "runs.json").read_text())
+    rows = ["", "| target | executions |", "| --- | --- |", *(f"| {name} | {runs[name]:,} |" for name in runs), ""]
+    rows += ["| module | branches | reached | % |", "| --- | --- | --- | --- |"]
+    for name, one in sorted(report.items()):
+        if one["branches"]:
+            rows.append(
+                f"| {name} | {one['branches']} | {one['reached']} | {100 * one['reached'] // one['branches']} |"
+            )
+    return "\n".join(rows) + "\n"
+
+
 def keep(name: str, measured: dict[str, tuple[bytes, Arcs]]) -> None:
     """Write the few small inputs that together run through all arcs that the fixtures leave out."""
     import seeds
@@ -113,7 +133,10 @@ def keep(name: str, measured: dict[str, tuple[bytes, Arcs]]) -> None:
     rest = {digest: found for digest, found in measured.items() if found[0] not in fixtures}
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*"):
-        old.unlink()
+        if not old.name.startswith(FINDING):
+            old.unlink()
+    for found in (BUILD / "findings" / TARGETS[name].folder).glob("*.bin"):
+        (folder / f"{FINDING}{found.stem}").write_bytes(found.read_bytes())
     for digest in _greedy(rest, reached):
         (folder / digest[:16]).write_bytes(rest[digest][0])
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from mlpdata.errors import MlpdataError
 from mlpdata.frames import from_printed
 from mlpdata.readers.archive import Input, Limits, open_head, open_input
-from mlpdata.readers.registry import Printed, Reader, plain_name, readers
+from mlpdata.readers.registry import Printed, Reader, own_readers, plain_name
 from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.noun import Noun, from_stored, from_yaml
 from mlpdata.schema.records import Snapshot, Split
@@ -30,6 +30,8 @@ NAMES = {"vasp/outcar": "OUTCAR", "cp2k/out": "water.out", "orca/hess": "opt.hes
 """Names of files that readers look at."""
 COMPANION = re.compile(rb"^==> ([\w.+-]{1,60}) <==\n", re.MULTILINE)
 LIMITS = Limits(stored_bytes=1 << 26, expanded_bytes=1 << 26, atoms=100_000)
+TINY = Limits(stored_bytes=2_000, expanded_bytes=10_000, ratio=1, line_bytes=100)
+"""Bounds that small inputs exceed."""
 
 _EV = {"energy": "eV", "length": "angstrom", "stress": "eV/angstrom^3", "velocity": "angstrom/fs"}
 _SAID: tuple[Declared | None, ...] = (
@@ -119,11 +121,18 @@ def _with_file(content: bytes, read: Callable[[Path], object]) -> None:
 
 
 def _archive(content: bytes) -> None:
-    _with_file(content, _expanded)
+    refusals = []
+    for limits in (LIMITS, TINY):
+        try:
+            _with_file(content, lambda path, limits=limits: _expanded(path, limits))
+        except MlpdataError as error:
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]
 
 
-def _expanded(path: Path) -> None:
-    with open_head(path) as begin, open_input(path, LIMITS) as source:
+def _expanded(path: Path, limits: Limits) -> None:
+    with open_head(path) as begin, open_input(path, limits) as source:
         assert source.data[: len(begin.data)] == begin.data, "the head differs from what follows"
         source.line(len(source.data))
 
@@ -158,7 +167,7 @@ def _sidecar(content: bytes) -> None:
 TARGETS = {
     target.name: target
     for target in (
-        *map(_reader, readers()),
+        *map(_reader, own_readers()),
         Target("archive", _archive),
         Target("records", _records),
         Target("sidecar", _sidecar),

@@ -188,12 +188,12 @@ def test_a_text_that_drives_patterns_back_takes_no_longer_than_its_length(fixtur
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fixture", fixtures())
-def test_every_text_that_drives_patterns_back_takes_no_longer_than_its_length(fixture: Fixture) -> None:
+def test_a_thousand_texts_that_drive_patterns_back_take_no_longer_than_their_length(fixture: Fixture) -> None:
     specimen = fixture.specimen()
     refuse(
         complaint
         for path, content in specimen.files.items()
-        for insertion in insertions(content)
+        for insertion in damage.sampled(insertions(content), 1000, seed=1)
         for complaint in complaints(specimen, path, insertion.of(content), insertion, limit=0.5)
     )
 

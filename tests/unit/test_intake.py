@@ -9,16 +9,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import vasprun as v
 from tiny import MD, N_CALCULATIONS, N_CONFIGURATIONS, tree
 
-from mlpdata import durable, intake
+from mlpdata import ahead, durable, intake
 from mlpdata.api import Store
+from mlpdata.discover import Output
 from mlpdata.errors import (
     CheckFailed,
     InputError,
@@ -31,6 +32,7 @@ from mlpdata.errors import (
 )
 from mlpdata.intake import ingest, sync
 from mlpdata.outcome import IngestReport
+from mlpdata.runs import Event
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.testing.faults import failing_at, recorded
 
@@ -206,14 +208,40 @@ def test_two_processes_give_the_content_of_one() -> None:
 
 
 def test_a_reading_process_that_is_killed_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed() -> list[object]:
-        raise BrokenProcessPool("a process was terminated abruptly")
+    class Killed(Executor):
+        def __init__(self, *_: object, **__: object) -> None: ...
 
-    broken = SimpleNamespace(result=killed)
-    monkeypatch.setattr(intake, "_streams", lambda outputs, _: ((one, intake._arrived(broken)) for one in outputs))
+        def submit(self, *_: object) -> Future[object]:  # type: ignore[override]
+            future: Future[object] = Future()
+            future.set_exception(BrokenProcessPool("a process was terminated abruptly"))
+            return future
+
+    monkeypatch.setattr(ahead, "WORTH_WORKERS", 1)
+    monkeypatch.setattr(ahead, "ProcessPoolExecutor", Killed)
     with pytest.raises(UsageError, match="--jobs 1"):
-        ingest("raw")
+        ingest("raw", jobs=2)
     assert not list(Path("store/snapshots").iterdir())
+
+
+def test_a_file_that_breaks_in_a_worker_keeps_what_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = ahead.read_output
+
+    def breaking(output: Output) -> Iterator[Event]:
+        yield from read(output)
+        if output.name.endswith("vasprun.xml"):
+            raise ParseError("expected a header, found none.", path=output.path, line=7)
+
+    monkeypatch.setattr(ahead, "read_output", breaking)
+    streamed = ingest("raw", "store1")
+    monkeypatch.setattr(
+        ahead, "streams", lambda outputs, _: ((one, ahead.read_whole([one])[0].replayed()) for one in outputs)
+    )
+    monkeypatch.setattr(intake, "streams", ahead.streams)
+
+    whole = ingest("raw", "store2")
+    assert (whole.content, whole.refused) == (streamed.content, streamed.refused)
+    assert len(whole.refused) == 1
+    assert whole.n_entered == N_CONFIGURATIONS
 
 
 # damage
@@ -279,14 +307,14 @@ def test_the_second_run_of_a_file_that_breaks_leaves_the_first() -> None:
 
 
 def test_an_error_before_the_first_frame_of_a_file_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = intake.read_output
+    read = ahead.read_output
 
-    def breaking(output: intake.Output) -> Iterator[intake.Event]:
+    def breaking(output: Output) -> Iterator[Event]:
         if output.name.endswith("vasprun.xml"):
             raise ParseError("expected a header, found none.", path=output.path, line=7)
         yield from read(output)
 
-    monkeypatch.setattr(intake, "read_output", breaking)
+    monkeypatch.setattr(ahead, "read_output", breaking)
     report = ingest("raw")
     assert [(one.path, one.line) for one in report.refused] == [(VASPRUN.as_posix(), 7)]
     assert report.n_entered == 4

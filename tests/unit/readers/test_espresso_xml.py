@@ -243,6 +243,20 @@ def test_forces_on_fixed_atoms_are_zeroed_and_masked() -> None:
     assert frames(text).get("force_mask").tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("field", "forces_are"),
+    [
+        ("<electric_field_amplitude>1.0e-3</electric_field_amplitude>", "with_external"),
+        ("<electric_field_vector>0.0e0 0.0e0 1.0e-3</electric_field_vector>", "with_external"),
+        ("<electric_field_vector>0.0e0 0.0e0 0.0e0</electric_field_vector>", "physical"),
+    ],
+)
+def test_forces_in_a_field_are_said_to_be_so(field: str, forces_are: str) -> None:
+    text = HEAD + asked("scf", f"<electric_field>{field}</electric_field>") + output(0, 1) + END
+
+    assert header(text).forces_are == forces_are
+
+
 def test_forces_on_fixed_atoms_that_are_not_zero_are_physical() -> None:
     text = HEAD + asked("scf", FREE.format("0 0 0 1 1 1")) + output(0, 1) + END
 

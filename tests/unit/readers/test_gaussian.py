@@ -85,8 +85,10 @@ def test_a_dipole_is_kept_where_positions_are_in_its_axes_only() -> None:
     assert "dipole" not in read(ion).frames
 
 
-def test_a_damaged_charge_table_costs_a_warning_and_not_the_frame() -> None:
-    text = optimisation().replace(" ***** Axes", MULLIKEN + " ***** Axes", 1).replace("-0.330000", "*********", 1)
+@pytest.mark.parametrize("damage", ["*********", "-0.33 0.16", "-0.33 0.1 0.2 0.3", "         "])
+def test_a_damaged_charge_table_costs_a_warning_and_not_the_frame(damage: str) -> None:
+    """Numbers of rows of different length belong to no certain atom."""
+    text = optimisation().replace(" ***** Axes", MULLIKEN + " ***** Axes", 1).replace("-0.330000", damage, 1)
 
     run = read(text)
 

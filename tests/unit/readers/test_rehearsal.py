@@ -42,7 +42,7 @@ def test_an_error_of_ours_is_raised_where_the_reader_raises_it() -> None:
 def test_a_crash_is_refused() -> None:
     @rehearsed
     def read(_: Input) -> Iterator[int]:
-        yield ctypes.string_at(0, 1)[0]
+        yield ctypes.string_at(1, 1)[0]
 
     with pytest.raises(ParseError, match="one that ended it"):
         next(read(source()))

@@ -65,6 +65,16 @@ def test_v18_the_stress_is_xx_yy_zz_xy_yz_zx_and_positive_in_tension(reading: Re
     np.testing.assert_allclose(frames.stress[0], expected, rtol=1e-14)
 
 
+def test_the_stress_does_not_hold_the_motion_of_the_ions(reading: Reading) -> None:
+    kinetic = (
+        "\n  kinetic pressure (ideal gas correction) =      5.27 kB\n  Total+kin.    99.0  99.0  99.0  9.0  9.0  9.0\n"
+    )
+    _, frames, _ = reading(o.outcar(o.step(on_cell=o.stress() + kinetic)))
+    _, still, _ = reading(o.outcar(o.step()))
+
+    assert frames.stress.tolist() == still.stress.tolist()
+
+
 def test_the_source_line_is_that_of_the_table_of_forces(reading: Reading) -> None:
     text = o.outcar(o.step(1), o.step(2))
     _, frames, _ = reading(text)

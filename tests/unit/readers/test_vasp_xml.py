@@ -66,6 +66,17 @@ def test_the_source_line_is_that_of_the_calculation(reading: Reading) -> None:
     assert [lines[line - 1].strip() for line in frames.get("source_line")] == ["<calculation>"] * 2
 
 
+def test_x1_a_cell_is_kept_as_printed_whatever_its_orientation(reading: Reading) -> None:
+    step = v.calculation()
+    turned = [v.CELL[1], v.CELL[0], v.CELL[2]]  # not a lower triangle
+    printed = v.table("basis", turned, 4)
+    _, frames, _ = reading(v.vasprun(step.replace(v.table("basis", v.CELL, 4), printed)))
+
+    assert frames.cell[0].tolist() == [list(row) for row in turned]
+    assert frames.positions[1].tolist() == [0.25 * 0.0 + 0.5 * 4.0 - 0.5 * 1.0, 0.25 * 5.0, -0.5 * 6.0]
+    assert frames.forces.tolist() == [list(row) for row in v.FORCES]
+
+
 def test_v1_vasp_5_tags_shifted_by_one_are_put_right(reading: Reading) -> None:
     # VASP 5: e_wo_entrp holds E_0, e_0_energy holds -TS
     shifted = v.three(no_entropy=v.SIGMA0, sigma0=v.FREE - v.NO_ENTROPY)
@@ -122,6 +133,14 @@ def test_v4_response_iterations_after_the_forces_are_not_the_energy(reading: Rea
     assert frames.energy[0] == v.FREE
     assert frames.get("scf_converged")[0] == -1
     assert header.run_kind == "response"
+
+
+def test_v5_of_an_md_step_neither_the_kinetic_nor_the_conserved_energy_is_taken(reading: Reading) -> None:
+    moving = {**v.three(), "kinetic": 0.3, "lattice kinetic": 0.0, "nosepot": 0.1, "nosekinetic": 0.2, "total": -9.9}
+    _, frames, _ = reading(v.vasprun(v.calculation(moving)))
+
+    assert frames.energy.tolist() == [v.FREE]
+    assert frames.get("energy_sigma0").tolist() == [v.SIGMA0]
 
 
 def test_v6_a_step_without_labels_is_no_error_and_costs_no_frame(reading: Reading) -> None:
