@@ -39,7 +39,7 @@ test-all: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 test-long: install
-	$(BIN)/python -m pytest -m slow tests/reliability/test_damage_readers.py $(PYTEST)
+	$(BIN)/python -m pytest -m slow tests/reliability/test_damage_readers.py tests/security/test_hostile_readers.py $(PYTEST)
 
 differential: install
 	test -d .venv-peers || ($(PYTHON) -m venv .venv-peers && .venv-peers/bin/pip install --quiet ase pymatgen dpdata cclib)

@@ -119,17 +119,16 @@ def _ids(
             rows, present = _row_bytes(name, np.asarray(fields[name]))
             per_atom = name in ("atomic_numbers", "positions", "forces")
             first, last = atoms if per_atom else rows_of_one
-            parts.append((name.encode(), rows, present, first, last))
-    out = np.empty((len(counts), ID_BYTES), np.uint8)
+            parts.append((name.encode(), rows.tobytes(), rows.shape[1], present, first, last))
+    found = []
     for index in range(len(counts)):
-        digest = hashlib.sha256(label)
-        for name_bytes, rows, present, first, last in parts:
+        pieces = [label]
+        for name_bytes, data, width, present, first, last in parts:
             a, b = first[index], last[index]
             if a < b and present[a]:
-                digest.update(name_bytes)
-                digest.update(rows[a:b].data)
-        out[index] = np.frombuffer(digest.digest()[:ID_BYTES], np.uint8)
-    return out
+                pieces += (name_bytes, data[a * width : b * width])
+        found.append(hashlib.sha256(b"".join(pieces)).digest()[:ID_BYTES])
+    return np.frombuffer(bytearray().join(found), np.uint8).reshape(len(counts), ID_BYTES)
 
 
 def _row_bytes(name: str, values: NDArray[Any]) -> tuple[NDArray[np.uint8], list[bool]]:

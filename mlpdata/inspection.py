@@ -171,7 +171,10 @@ def frame_json(frames: Frames, index: int) -> dict[str, Any]:
 def unplaced_json(labels: Unplaced) -> dict[str, Any]:
     """Labels without a geometry as JSON values."""
     values: dict[str, Any] = dict.fromkeys(PROPERTIES)
-    values.update((name, value.values.tolist()) for name, value in labels.arrays.items())
+    for name, value in labels.arrays.items():
+        row = PROPERTIES[name]
+        shape = row.shape if row.level == CONFIGURATION else (labels.n_atoms, *row.shape)
+        values[name] = value.values.reshape(shape).tolist()
     return {**values, "energies": _energies(values)}
 
 

@@ -34,6 +34,7 @@ V6   vasp_xml::v6_a_step_without_labels_is_no_error_and_costs_no_frame
 V6   vasp_outcar::v6_a_run_without_labels_is_no_error_and_costs_no_frame
 V7   vasp_outcar::v7_v8_convergence_of_each_step_is_yes_no_or_unknown
 V8   vasp_xml::v7_v8_convergence_of_each_step_is_yes_no_or_unknown
+V8   joining::convergence_that_the_first_file_leaves_open_is_what_the_other_says
 V9   vasp_xml::v9_ediff_is_the_incar_s_and_stars_are_unknown
 V9   vasp_outcar_method::v9_ediff_is_the_one_that_vasp_6_repeats_from_incar
 V10  runs::a_frame_that_is_rejected_is_left_out_with_its_line_and_reason
@@ -129,10 +130,12 @@ C4   cp2k_pitfalls::an_scf_that_did_not_converge_marks_its_frame_though_the_run_
 C4   cp2k_pitfalls::inner_loops_of_an_outer_scf_say_nothing_of_convergence
 C5   cp2k::dynamics_take_positions_from_the_companion_by_step_and_energy
 X1   vasp_xml::x1_a_cell_is_kept_as_printed_whatever_its_orientation
+X1   foreign::dpdata_turns_no_cell
 X2   units::pint_is_told_the_pinned_constants
 X3   extxyz::units_that_the_file_states_must_be_those_declared
 X3   declared::two_names_for_one_label_are_refused_with_both
 X3   declared::a_stress_and_a_virial_are_refused_until_one_is_named
+X4   foreign::molecules_have_no_cell
 X4   extxyz::what_is_not_periodic_has_no_cell
 X4   gpaw_text::a_molecule_has_no_cell_whatever_box_it_is_in
 X5   gates::net_force_is_measured_per_atom
@@ -162,6 +165,8 @@ U15  pyscf::forces_are_minus_the_printed_gradient
 L:energy       frames::ase_gets_the_force_consistent_energy_under_both_names
 L:energy       cp2k::the_energy_of_the_program_with_smearing_is_the_one_that_its_forces_derive_from
 L:energy       gpaw_text::the_energy_is_the_free_energy_and_the_extrapolated_one_stands_beside_it
+L:energy       foreign::ase_is_asked_for_the_free_energy_of_castep_and_not_for_its_first_choice
+L:energy       foreign::occupations_with_entropy_are_refused_where_the_energy_would_lack_it
 L:energy       pyscf::with_smearing_the_label_is_the_free_energy
 L:energy       vasp_xml::energies_scaled_for_a_thermodynamic_integration_are_of_unknown_kind
 L:projected    gates::projected_forces_are_rejected_and_energies_without_them_are_not
@@ -174,10 +179,12 @@ L:external     gpaw_text::forces_in_a_field_are_said_to_be_so
 L:zeroed       cp2k_pitfalls::a_force_set_to_zero_on_a_fixed_atom_is_masked
 L:zeroed       orca_pitfalls::a_force_that_is_zeroed_on_a_held_atom_is_masked
 L:zeroed       gaussian::forces_that_are_zero_on_held_atoms_are_masked
+L:fixed        vasp_xml::atoms_that_selective_dynamics_holds_are_known
 L:stress       vasp_outcar::the_stress_does_not_hold_the_motion_of_the_ions
 L:stress       espresso_cp::the_motion_of_the_nuclei_is_taken_off_the_stress
 L:cell         runs::a_volume_that_left_the_basis_of_the_first_cell_is_told
 L:cell         cp2k_pitfalls::where_the_cell_moves_the_grids_are_those_of_the_first
+L:cell         espresso_cp::where_the_cell_moves_the_plane_waves_are_those_of_the_first
 L:temperature  cp2k::the_set_point_of_a_thermostat_is_its_temperature_and_microcanonical_runs_have_none
 L:temperature  vasp_outcar::the_temperature_of_the_ions_is_read_unless_the_cell_moves_too
 L:temperature  espresso_text::the_temperature_belongs_to_the_step_above_it

@@ -84,6 +84,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
         identity=f"cp.x {found[1].decode('latin-1')} {' '.join(found[2].decode('latin-1').split())}",
         run_kind=_run_kind(run.header, held=run.held),
         energy_kind="unknown" if b"ensemble" in run.header.lower() else "total",
+        basis_fixed_at="first cell" if b"cell parameters dynamics with" in run.header else None,
     )
     for block in by_block((len(one.positions), one) for one in run.frames()):
         yield _printed(block)

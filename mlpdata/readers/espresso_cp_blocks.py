@@ -82,10 +82,15 @@ class Masses:
         key = tuple(names)
         if key not in self._of:
             kinds = list(dict.fromkeys(names))
-            counts = [key.count(kind) for kind in kinds]
-            orders = itertools.permutations(self._species) if len(kinds) == len(self._species) <= MOST_KINDS else ()
-            possible = [dict(zip(kinds, order, strict=True)) for order in orders if [one for one, _ in order] == counts]
-            self._of[key] = [np.array([mass[name][1] for name in names]) for mass in possible]
+            few = len(kinds) == len(self._species) <= MOST_KINDS
+            counts = [key.count(kind) for kind in kinds] if few else []
+            orders = (
+                [order for order in itertools.permutations(self._species) if [one for one, _ in order] == counts]
+                if few
+                else []
+            )
+            masses = [{kind: mass for kind, (_, mass) in zip(kinds, order, strict=True)} for order in orders]
+            self._of[key] = [np.array([of[name] for name in names]) for of in masses]
         return self._of[key]
 
 

@@ -80,7 +80,9 @@ def _hubbard(header: bytes) -> tuple[Hubbard, ...]:
     """+U terms: the table up to version 7.0, one line a term since 7.1."""
     terms = re.findall(rb"^[ \t]*U\((\w+)-(\w+)\) *= *(\S+)", header, re.M)
     found = [(species.decode(), orbital.decode(), number(u)) for species, orbital, u in terms]
-    table = re.search(rb"LDA\+U calculation[^\n]*\n[^\n]*atomic species +L +U [^\n]*\n((?: +\S+ +\d +[\d.-][\d. -]*\n)+)", header)
+    table = re.search(
+        rb"LDA\+U calculation[^\n]*\n[^\n]*atomic species +L +U [^\n]*\n((?: +\S+ +\d +[\d.-][\d. -]*\n)+)", header
+    )
     for row in table[1].splitlines() if table else []:
         species, shell, u = row.split()[:3]
         found.append((species.decode("latin-1"), _SHELLS.get(shell), number(u)))

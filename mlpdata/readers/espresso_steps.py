@@ -17,7 +17,7 @@ from mlpdata.readers.archive import Buffer
 ENERGY = re.compile(rb"\n(!!?) +total energy +=")
 FORCES = b"Forces acting on atoms"
 """Title of a table of forces; its unit follows."""
-_LANDMARKS = tuple(
+_BEFORE_FORCES = tuple(
     (name, literal, re.compile(rest))
     for name, literal, rest in (
         ("accuracy", b"estimated scf accuracy", rb" +<"),
@@ -25,22 +25,38 @@ _LANDMARKS = tuple(
         ("total_magnetization", b"total magnetization", rb" +=(?= +\S+ +Bohr)"),
         ("converged", b"convergence has been achieved", b""),
         ("converged", b"EXX self-consistency reached", b""),
+    )
+)
+"""What is looked for between an energy and its forces: name, the text that is found, what must follow it."""
+_FROM_FORCES = tuple(
+    (name, literal, re.compile(rest))
+    for name, literal, rest in (
         ("forces", FORCES, rb" \([^)\n]*Ry/au\)"),
         ("unknown_forces", FORCES, rb"(?! \([^)\n]*Ry/au\))"),
         ("unknown_stress", b"total   stress  (", rb"(?!Ry/bohr\*\*3\))"),
         ("noisy", b"SCF correction compared to forces is", b""),
         ("stress", b"total   stress  (Ry/bohr**3)", b""),
+        ("settled", b"Dynamics", b""),
+        ("settled", b"BFGS Geometry", b""),
+        ("settled", b"Writing ", b""),
+        ("settled", b"init_run", b""),
+        ("iteration", b"Entering Dynamics:    iteration =", b""),
         ("temperature_kinetic", b"\n     temperature ", rb" +=(?= +\S+ +K)"),
         ("final", b"inal scf calculation", b""),
-        ("settled", b"Writing ", b""),
-        ("settled", b"BFGS Geometry", b""),
-        ("settled", b"Dynamics", b""),
-        ("settled", b"init_run", b""),
     )
 )
-"""What is looked for between an energy and the next SCF: name, the text that is found, what must follow it. The first
+"""The same between the forces and the next SCF, or between the energy and it where no forces are printed. The first
 force table is the total, contributions follow it at high verbosity (pitfall Q4). Titles state the unit: one that is not
 known is not taken for another (Q1)."""
+_LEVELS = (
+    ("fermi_energy", b"the Fermi energy is ", re.compile(rb" *(?=\S+ +ev *\n)")),
+    ("band_edges", b"highest occupied, lowest unoccupied level (ev):", re.compile(rb"(?= +\S+ +\S+ *\n)")),
+)
+"""What stands between the bands and their energy."""
+_LEVELS_BEFORE = 200
+"""So many bytes before the energy."""
+_MOMENTS = b"Magnetic moment per site"
+_ITERATION = b"     iteration #"
 ITERATIONS = b"Self-consistent Calculation"
 
 
@@ -95,13 +111,15 @@ def steps(text: Buffer, start: int, end: int) -> Iterator[Step]:
     match = ENERGY.search(text, start, end)
     head = text[start : match.start() if match else end]
     step = Step(start, _geometry_in(head, start), -1, None, None, labelled=False, exact_exchange=False)
+    before = head
     while match:
         following = ENERGY.search(text, match.end(), end)
         between = text[match.end() : following.start() if following else end]
         step = _next(step, match, {"energy": match.end(), **_landmarks_in(between, match.end())})
         step.followed = following is not None
+        step.at |= _above(before, match.start() - len(before))
         yield step
-        match = following
+        match, before = following, between
 
 
 def _next(before: Step, energy: re.Match[bytes], at: dict[str, int]) -> Step:
@@ -119,15 +137,33 @@ def _next(before: Step, energy: re.Match[bytes], at: dict[str, int]) -> Step:
     )
 
 
+def _above(before: bytes, start: int) -> dict[str, int]:
+    """Where the levels and the magnetic moments of an energy stand, in the text before it, which begins at `start`."""
+    at = {}
+    for name, literal, rest in _LEVELS:
+        place = before.rfind(literal, max(0, len(before) - _LEVELS_BEFORE))
+        if place >= 0 and (found := rest.match(before, place + len(literal))):
+            at[name] = start + found.end()
+    place = before.rfind(_MOMENTS)
+    if place >= 0 and before.find(_ITERATION, place) < 0:
+        at["moments"] = start + place
+    return at
+
+
 def _landmarks_in(between: bytes, start: int) -> dict[str, int]:
     """Where the landmarks stand in the text between two energies, which begins at `start`."""
     scf = between.find(ITERATIONS)
     below = between if scf < 0 else between[:scf]
     at = _geometry_in(between, start)
-    for name, literal, rest in _LANDMARKS:
-        place = below.find(literal)
-        if place >= 0 and (found := rest.match(below, place + len(literal))):
-            at.setdefault(name, start + found.end())
+    forces = below.find(FORCES)
+    for landmarks, first, last in (
+        (_BEFORE_FORCES, 0, len(below) if forces < 0 else forces),
+        (_FROM_FORCES, max(forces, 0), len(below)),
+    ):
+        for name, literal, rest in landmarks:
+            place = -1 if name in at else below.find(literal, first, last)
+            if place >= 0 and (found := rest.match(below, place + len(literal))):
+                at[name] = start + found.end()
     return at
 
 

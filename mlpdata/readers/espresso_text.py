@@ -14,17 +14,18 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mlpdata.errors import NotRecognised, ParseError
 from mlpdata.frames import by_block
 from mlpdata.readers.archive import Input
 from mlpdata.readers.espresso_method import BERRY_FIELD, from_header
-from mlpdata.readers.espresso_names import run_of, species_of
+from mlpdata.readers.espresso_names import run_of
 from mlpdata.readers.espresso_steps import ENERGY, FORCES, ITERATIONS, Step, steps, table
+from mlpdata.readers.espresso_structure import Structure, structure_of
+from mlpdata.readers.espresso_tables import coordinates, fixed, forces, magnetic_moments
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import number, numbers
 from mlpdata.schema.calculation import ForcesAre, LeftOut, RunKind, Status
@@ -33,24 +34,17 @@ from mlpdata.units import F64, Quantity
 
 _PROGRAM = re.compile(rb"Program (PWSCF|CP|NEB|PATH) +v\.?(\S{1,40})([^\n]{0,80}?) starts on *([^\n]{0,80})\n")
 _UNIT = re.compile(rb"[A-Z_]+[ ({]*(\w*)[ =]*([\d.]*)")
-_FLAGS = re.compile(rb"(?<! )(?: +[01]){3} *\n")
-_FAILURE = re.compile(rb"Maximum CPU time exceeded|convergence NOT achieved after[^\n]{0,60}stopping|(?<!%)%{20,}+\s+[^%]{1,2000}")
-_SCALARS = {"energy": "Ry", "energy_no_entropy": "Ry", "temperature_kinetic": "K", "total_magnetization": "muB"}
-
-
-class _Structure(NamedTuple):
-    """What the header prints, with 6 decimals in units of alat for the cell and 7 for the positions."""
-
-    kinds: list[bytes]
-    atomic_numbers: list[int]
-    alat: float
-    """[bohr]"""
-    cell: F64
-    """[bohr], shape (3, 3)."""
-    positions: F64
-    """[bohr], shape (n_atoms, 3)."""
-    charge: float
-    """[e], NaN where the output does not tell."""
+_FAILURE = re.compile(
+    rb"Maximum CPU time exceeded|convergence NOT achieved after[^\n]{0,60}stopping|(?<!%)%{20,}+\s+[^%]{1,2000}"
+)
+_SCALARS = {
+    "energy": "Ry",
+    "energy_no_entropy": "Ry",
+    "temperature_kinetic": "K",
+    "total_magnetization": "muB",
+    "fermi_energy": "eV",
+}
+_LABELS = {"forces", "stress", "converged", "accuracy", "iteration", "band_edges", "moments", *_SCALARS}
 
 
 def is_espresso_text(head: bytes) -> bool:
@@ -76,7 +70,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
         yield from _Run(source, program, end).read()
 
 
-READER = Reader("espresso/text", 1, ("*.pwo", "pw.out", "pwscf.out"), is_espresso_text, read, run_of, precedence=1)
+READER = Reader("espresso/text", 2, ("*.pwo", "pw.out", "pwscf.out"), is_espresso_text, read, run_of, precedence=1)
 
 
 class _Run:
@@ -165,41 +159,9 @@ class _Run:
         return "with_external" if in_field else "physical"
 
     @cached_property
-    def structure(self) -> _Structure:
-        """The structure at the start.
-
-        Raises:
-            ParseError: a part of it is missing or damaged.
-        """
-        alat = number(self.stated(rb"celldm\(1\)= *(\S+)"))
-        vectors = re.findall(rb"\n +a\([123]\) = \(([^\n]*)\) *(?=\n)", self.head)[:3]
-        n_atoms = int(self.stated(rb"number of atoms/cell += +(\d{1,9})\n"))
-        if n_atoms > self.source.limits.atoms:
-            raise ParseError(f"expected at most {self.source.limits.atoms} atoms, found {n_atoms}.")
-        table = self.stated(rb"positions \((?:alat|a_0) units\)\n((?: +\S+ +\S+ +tau\([ \d*]+\) = \([^\n]*\) *\n)+)")
-        sites = re.findall(rb"(?<!\S)(\S+) +tau\([ \d*]+\) = \(([^\n]*)\)", table)
-        coordinates = numbers(b" ".join(row for _, row in sites), 3 * n_atoms).reshape(-1, 3)
-        kinds = [kind for kind, _ in sites]
-        species = species_of(self.stated(rb"atomic species +valence +mass +pseudopotential\n((?: +\S[^\n]*\n)+)"))
-        if not species.keys() >= set(kinds):
-            raise ParseError(
-                f"expected the kinds {sorted(species)}, found {sorted(set(kinds))}. The header is damaged."
-            )
-        electrons = number(self.stated(rb"number of electrons +=\s*(\S+)"))
-        valences = [species[kind].valence for kind in kinds]
-        # Valences have two decimals: their sum over many atoms is exact only where they are integers.
-        charge = float("nan") if any(v % 1 for v in valences) else round(sum(valences) - electrons, 2)
-        z = [species[kind].atomic_number for kind in kinds]
-        return _Structure(
-            kinds, z, alat, numbers(b" ".join(vectors), 9).reshape(3, 3) * alat, coordinates * alat, charge
-        )
-
-    def stated(self, pattern: bytes) -> bytes:
-        """The first group of `pattern` in the header."""
-        match = re.search(pattern, self.head)
-        if match is None:
-            raise ParseError(f"expected {pattern[:20]!r} in the header, found nothing. The header is damaged.")
-        return match[1]
+    def structure(self) -> Structure:
+        """The structure at the start; ParseError where a part of it is missing or damaged."""
+        return structure_of(self.head, self.source.limits.atoms)
 
     def frames(self) -> Iterator[Step]:
         """The steps that are frames; of several energies of one geometry the last before the forces (pitfall Q3)."""
@@ -219,7 +181,9 @@ class _Run:
                     self.warnings.append(f"line {step.line}: stress left out: expected Ry/bohr**3, found another unit.")
                 yield step
         if noisy:
-            self.warnings.append(f"{noisy} steps have a large SCF correction, which makes their forces noisy (pitfall Q4).")
+            self.warnings.append(
+                f"{noisy} steps have a large SCF correction, which makes their forces noisy (pitfall Q4)."
+            )
         if superseded and not hybrid:
             self.warnings.append(f"{superseded} energies precede another SCF of the same geometry (pitfall Q3).")
 
@@ -247,7 +211,7 @@ class _Run:
 
     def form(self, step: Step) -> tuple[object, ...]:
         """What frames of one block have in common: labels and units."""
-        labels = sorted(step.at.keys() & {"forces", "stress", "converged", "accuracy", *_SCALARS})
+        labels = sorted(step.at.keys() & _LABELS)
         return *labels, self.unit(step.cell), self.unit(step.positions)
 
     def unit(self, place: int | None) -> tuple[bytes, bytes]:
@@ -284,6 +248,7 @@ class _Run:
                 arrays[name] = Quantity(self.values(steps, name), unit)
         if not np.isnan(self.structure.charge):
             arrays["charge"] = Quantity(np.full(count, self.structure.charge), "e")
+        arrays |= self.further(steps)
         if "forces" in steps[0].at:
             arrays["forces"] = Quantity(self.forces(steps), "Ry/bohr", 8)
         if "stress" in steps[0].at:
@@ -293,6 +258,42 @@ class _Run:
                 -numbers(table, 18 * count).reshape(count, 3, 6)[:, :, :3], "Ry/bohr^3", 8, sign=-1
             )
         return Printed(np.full(count, n_atoms), arrays)
+
+    def further(self, steps: Sequence[Step]) -> dict[str, Quantity | ArrayLike]:
+        """What only some runs print: time, band gap, magnetic moments, which coordinates are fixed."""
+        arrays: dict[str, Quantity | ArrayLike] = {}
+        n_atoms = len(self.structure.kinds)
+        if self.time_step is not None and "iteration" in steps[0].at:  # it leads from this step to the next
+            fields = [self.line_at(step.at["iteration"]) for step in steps]
+            arrays["time"] = Quantity((numbers(b" ".join(fields), len(steps)) - 1) * self.time_step, "aut")
+        if "band_edges" in steps[0].at:
+            edges = numbers(b" ".join(self.line_at(step.at["band_edges"]) for step in steps), 2 * len(steps))
+            arrays["band_gap"] = Quantity(np.maximum(edges[1::2] - edges[::2], 0), "eV")
+        if "moments" in steps[0].at:
+            tables = (self.table(step.at["moments"], n_atoms) for step in steps)
+            moments = [magnetic_moments(table, n_atoms) for table in tables]
+            arrays["magnetic_moments"] = Quantity(np.concatenate(moments), "muB")
+        if self.fixed is not None:
+            arrays["fixed"] = np.tile(self.fixed, (len(steps), 1))
+        return arrays
+
+    @cached_property
+    def time_step(self) -> float | None:
+        """Of molecular dynamics [aut]; pw.x prints it in units of Rydberg, which are twice as long."""
+        found = re.search(rb"\n +Time step +=\s*(\S+) a\.u\.", self.first_step)
+        return None if found is None else 2 * number(found[1])
+
+    @cached_property
+    def fixed(self) -> NDArray[np.int8] | None:
+        """Which coordinates the run holds, as the first positions that it prints say; None where none or unknown."""
+        place = self.text.find(b"\nATOMIC_POSITIONS", self.first, self.end)
+        if place < 0:
+            return None
+        try:
+            return fixed(self.table(place + 1, len(self.structure.kinds)))
+        except ParseError as error:
+            self.warnings.append(f"line {self.source.line(place + 1)}: fixed atoms are not known: {error.message}")
+            return None
 
     def values(self, steps: Sequence[Step], name: str) -> F64:
         """The number behind the landmark `name`, whose unit must follow, so that no number is a cut one."""
@@ -325,13 +326,7 @@ class _Run:
         places = [self.text.find(b"\n     atom", step.at["forces"], step.at["forces"] + 200) for step in steps]
         if min(places) < 0:
             raise ParseError("expected a table of forces, found none behind its title. The file is cut.")
-        fields = b"".join(self.table(place, n_atoms) for place in places).split()
-        rows = len(steps) * n_atoms
-        if len(fields) != 9 * rows or set(fields[::9]) != {b"atom"} or set(fields[5::9]) != {b"="}:
-            raise ParseError(
-                f"expected forces of {n_atoms} atoms, found other rows. Columns merged or the file is cut."
-            )
-        return numbers(b" ".join(fields[6::9] + fields[7::9] + fields[8::9]), 3 * rows).reshape(3, rows).T
+        return forces(b"".join([self.table(place, n_atoms) for place in places]), len(steps), n_atoms)
 
     def geometry(self, steps: Sequence[Step]) -> dict[str, Quantity]:
         """Cell and positions of the steps, all in the unit of the first."""
@@ -359,16 +354,10 @@ class _Run:
         }
 
     def coordinates(self, steps: Sequence[Step]) -> F64:
-        """The numbers of ATOMIC_POSITIONS, shape (n_steps, n_atoms, 3); flags of fixed atoms are dropped."""
+        """The numbers of ATOMIC_POSITIONS, shape (n_steps, n_atoms, 3)."""
         n_atoms = len(self.structure.kinds)
-        table = b"".join(self.table(step.positions or 0, n_atoms) for step in steps)
-        fields = table.split()
-        if len(fields) != 4 * n_atoms * len(steps):
-            fields = _FLAGS.sub(b"\n", table).split()
-        if fields[::4] != self.structure.kinds * len(steps):
-            raise ParseError(f"expected positions of {n_atoms} atoms in order, found other rows. The table is damaged.")
-        del fields[::4]
-        return numbers(b" ".join(fields), 3 * n_atoms * len(steps)).reshape(len(steps), n_atoms, 3)
+        table = b"".join([self.table(step.positions or 0, n_atoms) for step in steps])
+        return coordinates(table, len(steps), self.structure.kinds)
 
     def table(self, place: int, rows: int) -> bytes:
         """`rows` whole lines after the line at `place`."""

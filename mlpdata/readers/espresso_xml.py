@@ -52,6 +52,8 @@ _UNITS = {
     "cell": "bohr",
     "charge": "e",
     "total_magnetization": "muB",
+    "fermi_energy": "hartree",
+    "band_gap": "hartree",
 }
 
 
@@ -84,7 +86,7 @@ def read(source: Input) -> Iterator[Header | Printed | Ending]:
     )
 
 
-READER = Reader("espresso/xml", 1, ("data-file-schema*.xml",), is_espresso_xml, read, run_of)
+READER = Reader("espresso/xml", 2, ("data-file-schema*.xml",), is_espresso_xml, read, run_of)
 
 
 class _Document:
@@ -273,7 +275,20 @@ class _Document:
         magnetization = self.element(b"magnetization", start, end)
         if magnetization is not None and text(magnetization.find("lsda")) == "true":
             found.numbers["total_magnetization"] = _numbers(magnetization, "total", 1)[0]
+        self.add_levels(found, start, end)
         return found
+
+    def add_levels(self, found: _Frame, start: int, end: int) -> None:
+        """Fermi energy of a smeared run, band gap of another that knows an empty level; `<output>` only has them."""
+        fermi, highest, lowest = (
+            self.element(name, start, end)
+            for name in (b"fermi_energy", b"highestOccupiedLevel", b"lowestUnoccupiedLevel")
+        )
+        if fermi is not None:
+            found.numbers["fermi_energy"] = numbers(text(fermi).encode(), 1)[0]
+        if highest is not None and lowest is not None:
+            filled, empty = numbers(f"{text(highest)} {text(lowest)}".encode(), 2)
+            found.numbers["band_gap"] = np.maximum(empty - filled, 0)
 
     def add_structure(self, found: _Frame, start: int, end: int) -> None:
         """Cell, positions and elements."""
@@ -324,6 +339,8 @@ class _Document:
             rows = [frame.numbers.get(name, _blank(name, len(frame.atomic_numbers))) for frame in frames]
             values = np.concatenate(rows) if name in ("positions", "forces") else np.array(rows)
             arrays[name] = Quantity(values, _UNITS[name])
+        if self.free is not None and not self.free.all() and (n_atoms == len(self.free)).all():
+            arrays["fixed"] = np.tile(self.free == 0, (len(frames), 1))
         if self.zeroed and self.free is not None and "forces" in arrays:
             arrays["force_mask"] = np.tile(self.free.all(axis=1), len(frames))
         return Printed(n_atoms, arrays)
@@ -348,7 +365,7 @@ def _join(step: _Frame, output: _Frame) -> None:
     """Give the last step what only `<output>` holds: labels of the same SCF, never its structure."""
     if not np.array_equal(step.numbers.get("forces", np.nan), output.numbers.get("forces", np.nan), equal_nan=True):
         return  # variable-cell dynamics changes forces and stress before it writes them
-    for name in ("stress", "total_magnetization"):
+    for name in ("stress", "total_magnetization", "fermi_energy", "band_gap"):
         if name in output.numbers:
             step.numbers.setdefault(name, output.numbers[name])
 

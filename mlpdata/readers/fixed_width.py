@@ -10,6 +10,9 @@ References:
 
 from __future__ import annotations
 
+import itertools
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,6 +53,57 @@ def decimals(fields: U8) -> tuple[F64, Flags]:
     values /= 1e8
     np.negative(values, out=values, where=negative)
     return values, good
+
+
+class Columns(NamedTuple):
+    """Rows of one layout: a label, then numbers in columns of one width."""
+
+    labels: U8
+    """What stands before the numbers, shape (n_rows, width)."""
+    numbers: F64
+    """Shape (n_rows, n_columns)."""
+
+
+def columns(text: bytes, n_rows: int, n_columns: int = 3) -> Columns | None:
+    """Rows that end in columns of Fortran's `Fw.d`, w and d as in the first of them; None where one is not so.
+
+    Bit for bit as `float` reads them: all digits of a field together are below 2^53, and 10^d is exact.
+    """
+    first = text[: text.find(b"\n") + 1]
+    points = [place for place, byte in enumerate(first) if byte == _POINT][-n_columns:]
+    widths = {after - before for before, after in itertools.pairwise(points)}
+    if len(points) != n_columns or len(widths) != 1 or len(text) != n_rows * len(first):
+        return None
+    width, n_decimals = widths.pop(), len(first) - points[-1] - 2
+    start = len(first) - 1 - n_columns * width
+    n_whole = width - 1 - n_decimals
+    if start < 0 or n_whole < 1 or not 1 <= n_decimals <= 16:
+        return None
+    rows = np.frombuffer(text, np.uint8).reshape(n_rows, -1)
+    fields = rows[:, start:-1].reshape(n_rows, n_columns, width)
+    values, good = _numbers(fields, n_whole, n_decimals)
+    if not good.all() or (rows[:, -1] != ord("\n")).any():
+        return None
+    return Columns(rows[:, :start], values)
+
+
+def _numbers(fields: U8, n_whole: int, n_decimals: int) -> tuple[F64, Flags]:
+    """The numbers in `fields` (n, columns, width), and which of them are of the layout."""
+    shape = fields.shape[:-1]
+    kept = min(n_whole, 8)
+    before = np.full((*shape, 8), ord(" "), np.uint8)
+    before[..., 8 - kept :] = fields[..., n_whole - kept : n_whole]
+    after = np.full((*shape, 16), ord("0"), np.uint8)
+    after[..., 16 - n_decimals :] = fields[..., n_whole + 1 :]
+    whole, negative, good = _signed_digits(before.view("<u8")[..., 0])
+    high, low = after.view("<u8")[..., 0], after.view("<u8")[..., 1]
+    good &= _all_digits(high) & _all_digits(low) & (fields[..., n_whole] == _POINT)
+    good &= (fields[..., : n_whole - kept] == ord(" ")).all(-1)
+    fraction = _sum_of_digits(high & _every(0x0F)) * np.uint64(10**8) + _sum_of_digits(low & _every(0x0F))
+    whole = _sum_of_digits(whole)
+    good &= whole < _EXACT // np.uint64(10**n_decimals)
+    values = (whole * np.uint64(10**n_decimals) + fraction).astype(np.float64) / 10.0**n_decimals
+    return np.negative(values, out=values, where=negative), good
 
 
 def _all_digits(word: U64) -> Flags:

@@ -8,10 +8,8 @@ should be. Whatever a library raises becomes an error of ours; what it loses is 
 from __future__ import annotations
 
 import contextlib
-import glob
 import importlib
 import io
-import logging
 import re
 import tempfile
 import warnings
@@ -25,14 +23,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mlpdata.digest import sha256, sha256_json
-from mlpdata.errors import LimitExceeded, MlpdataError, ParseError
+from mlpdata.errors import InputError, LimitExceeded, MlpdataError, ParseError
 from mlpdata.frames import by_block
 from mlpdata.readers import foreign_ase, foreign_cclib, foreign_dpdata
 from mlpdata.readers.archive import Input
 from mlpdata.readers.foreign_frames import Reading, Snapshot
 from mlpdata.readers.foreign_guard import TooLong, within
 from mlpdata.readers.foreign_table import CODES, Code
-from mlpdata.readers.registry import Ending, Header, Printed, Reader, plain_name
+from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.schema.calculation import LeftOut, Status
 from mlpdata.schema.functionals import LIBXC
 from mlpdata.schema.method import Method
@@ -62,9 +60,7 @@ def reader(row: Code) -> Reader:
 
 def _companions(source: Input, row: Code) -> list[Path]:
     """Files that the library needs, where they are there."""
-    stem = plain_name(source.path).rpartition(".")[0]
-    patterns = [pattern.replace("{stem}", glob.escape(stem)) for pattern in row.companions]
-    return [path for pattern in patterns for path in _matching(source.path.parent, pattern) if path.is_file()]
+    return [path for pattern in row.companions for path in _matching(source.path.parent, pattern) if path.is_file()]
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
@@ -90,9 +86,7 @@ def _read(source: Input, row: Code) -> Iterator[Header | Printed | Ending]:
     start = sha256(reading.frames[0].positions.tobytes()) if reading.frames else None
     yield Header(
         method=level,
-        identity=sha256_json(
-            {"code": row.code, "version": level.code_version, "start": start, "sha256": source.sha256}
-        ),
+        identity=sha256_json({"code": row.code, "method": level.theory, "version": level.code_version, "start": start}),
         energy_kind=row.energy_kind,
         forces_are="absent" if not has_forces else "zeroed_on_fixed" if masked else "physical",
     )
@@ -109,14 +103,12 @@ def _bounded(source: Input) -> None:
     size = len(source.data)
     if size > min(MOST_BYTES, source.limits.expanded_bytes):
         raise LimitExceeded(f"expected at most {MOST_BYTES} bytes for a library that reads whole files, found {size}.")
-    longest, start = 0, 0
-    while start < size and longest <= LONGEST_LINE:
-        end = source.data.find(b"\n", start, start + LONGEST_LINE + 1)
-        if end < 0 and size - start > LONGEST_LINE:
-            raise LimitExceeded(f"expected lines of at most {LONGEST_LINE} bytes, found a longer one.")
-        # the next break is searched from as far as a line may reach: few searches, none of them long
+    start = 0
+    while size - start > LONGEST_LINE:
         end = source.data.rfind(b"\n", start, start + LONGEST_LINE)
-        start = size if end < 0 else end + 1
+        if end < 0:
+            raise LimitExceeded(f"expected lines of at most {LONGEST_LINE} bytes, found a longer one.")
+        start = end + 1
 
 
 def _accepted(source: Input, row: Code) -> None:
@@ -151,28 +143,35 @@ def _guarded(source: Input, row: Code) -> Reading:
     """What the library makes of the file, without its words on the screen, its warnings or its exceptions.
 
     Raises:
-        ParseError: it raised one.
-        ModuleNotFoundError: it is not installed; the command line names the extra.
+        InputError: it is not installed.
+        LimitExceeded: it does not come to an end.
+        ParseError: it raised an exception.
     """
-    importlib.import_module(row.library)
-    logging.getLogger(row.library).setLevel(logging.CRITICAL + 1)
-    silent = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
-            warnings.simplefilter("ignore")
+        importlib.import_module(row.library)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"expected the package {error.name}, which reads {row.code}, found none. "
+            "Install it by: pip install 'mlpdata[adapters]'"
+        ) from None
+    silent = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+        warnings.simplefilter("ignore")  # files that a library left open close in here
+        try:
             return within(SECONDS + len(source.data) / BYTES_PER_SECOND, lambda: _asked(source, row))
-    except MlpdataError:
-        raise
-    except TooLong:
-        raise LimitExceeded(
-            f"expected {row.library} to read it in time, found that it goes on and on. The file is damaged."
-        ) from None
-    except Exception as error:  # noqa: BLE001  a library may raise anything
-        words = " ".join(str(error).split())[:200]
-        raise ParseError(
-            f"expected an output of {row.code} that {row.library} can read, found {type(error).__name__}: {words}. "
-            "The file is damaged, or of a version that the library does not know."
-        ) from None
+        except MlpdataError:
+            raise
+        except TooLong:
+            fault: MlpdataError = LimitExceeded(
+                f"expected {row.library} to read it in time, found that it goes on and on. The file is damaged."
+            )
+        except Exception as error:  # noqa: BLE001  a library may raise anything
+            words = " ".join(str(error).split())[:200]
+            fault = ParseError(
+                f"expected an output of {row.code} that {row.library} can read, found {type(error).__name__}: {words}. "
+                "The file is damaged, or of a version that the library does not know."
+            )
+    raise fault
 
 
 def _asked(source: Input, row: Code) -> Reading:
@@ -205,13 +204,13 @@ def _method(source: Input, row: Code, reading: Reading) -> Method:
     code_version = known.pop("code_version", None) or _found(source, row.version)
     printed = known.pop("functional_as_printed", None) or _found(source, row.functional)
     functional = _FUNCTIONALS.get(printed.lower().removesuffix(" gradient-corrected functionals")) if printed else None
-    solvent = "unspecified" if row.solvent and source.data.find(row.solvent) >= 0 else None
+    solvent = row.solvent and re.search(re.escape(row.solvent), source.data, re.IGNORECASE)
     return Method(
         code=row.code,
         code_version=code_version,
         functional=row.b3lyp if functional == "B3LYP" else functional,
         functional_as_printed=printed,
-        solvent=solvent,
+        solvent="unspecified" if solvent else None,
         settings_as_printed={"read by": f"{row.library} {version(row.library)}"},
         **known,
     )

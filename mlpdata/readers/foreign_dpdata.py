@@ -132,21 +132,6 @@ def _pwmat(source: Input, folder: Path) -> Known:
                     strict=False))  # fmt: skip
 
 
-def _openmx(source: Input, folder: Path) -> Known:
-    """OpenMX: `NAME.md` with the kinds of `NAME.dat`."""
-    from dpdata.formats.openmx import omx  # noqa: PLC0415  an extra
-    from dpdata.unit import EnergyConversion, ForceConversion  # noqa: PLC0415
-
-    if not source.companions:
-        raise ParseError("expected the input .dat of the same name beside it, found none.")
-    kinds, steps = _copy(source.companions[0], folder / "run.dat"), _copy(source, folder / "run.md")
-    known, _ = omx.to_system_data(kinds, steps)
-    energies, forces = omx.to_system_label(kinds, steps)
-    hartree = EnergyConversion("hartree", "eV").value()
-    force = ForceConversion("hartree/bohr", "eV/angstrom").value()
-    return {**known, "energies": energies / hartree, "forces": forces / force}
-
-
 def _dftb(source: Input, folder: Path) -> Known:
     """DFTB+: `detailed.out` with the geometry of `dftb_pin.hsd`."""
     from dpdata.formats.dftbplus import output  # noqa: PLC0415  an extra
@@ -170,7 +155,6 @@ _PARSERS: dict[str, Callable[[Input, Path], Known]] = {
     "siesta/output": _siesta,
     "abacus": _abacus,
     "pwmat/movement": _pwmat,
-    "openmx/md": _openmx,
     "dftbplus": _dftb,
 }
 

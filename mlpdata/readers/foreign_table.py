@@ -274,7 +274,7 @@ ASE = (
         version=rb"I qbox ([\w.\-]{1,20})",
     ),
     Code(
-        code="turbomole-gradient",
+        code="turbomole",
         library="ase",
         parser="turbomole-gradient",
         marks=(b"$grad", b"SCF energy =", b"|dE/dxyz| ="),
@@ -283,6 +283,7 @@ ASE = (
         units=ATOMIC,
         forces=True,
         labels=b"cycle =",
+        note="the file `gradient` as Turbomole writes it; xtb and others write it too",
     ),
 )
 
@@ -322,18 +323,6 @@ DPDATA = (
         units=EV,
         forces=True,
         labels=b"Etot,Ep,Ek (eV) =",
-    ),
-    Code(
-        code="openmx",
-        library="dpdata",
-        parser="openmx/md",
-        marks=(b"time=", b"Energy=", b"(Hartree)", b"Cell_Vectors="),
-        energy_kind="unknown",
-        units=GAUSSIAN_LIKE,
-        forces=True,
-        labels=b"time=",
-        unconverged=b"scf_conv=0",
-        companions=("{stem}.dat",),
     ),
     Code(
         code="dftb+",

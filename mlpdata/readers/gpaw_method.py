@@ -111,7 +111,7 @@ def from_parameters(parameters: Mapping[str, Any], *, periodic: bool, n_spins: i
         relativity="spin-orbit" if _spin_orbit(parameters) else "scalar",
         external=external(parameters),
         convergence=Convergence(max_electronic_steps=_whole(parameters.get("maxiter"))),
-        grid=None if parameters.get("h") is None else f"h={_real(parameters['h']):g} angstrom",
+        grid=None if (spacing := _real(parameters.get("h"))) is None else f"h={spacing:g} angstrom",
         settings_as_printed={
             f"convergence {name}": value
             for name, value in sorted(convergence.items() if isinstance(convergence, Mapping) else ())
@@ -141,7 +141,8 @@ def _named(value: Any) -> Mapping[str, Any]:
 
 
 def _real(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
+    number = as_numbers(value)
+    return float(number) if number is not None and number.ndim == 0 and np.isfinite(number) else None
 
 
 def _whole(value: Any) -> int | None:

@@ -129,10 +129,9 @@ def _cell(source: Input, mark: Mark | None) -> tuple[NDArray[np.int8], F64]:
     fields = table(source, mark._replace(end=titles.end()) if titles else mark, 3)
     if fields.shape == (3, 8):
         fields = fields[:, 2:]
-    periodic = fields[:, 0].tolist()
-    if fields.shape != (3, 6) or not {b"yes", b"no"}.issuperset(periodic):
+    if fields.shape != (3, 6) or not {b"yes", b"no"}.issuperset(fields[:, 0].tolist()):
         raise ParseError("expected yes or no and three numbers for each axis, found other rows.")
-    return np.array([word == b"yes" for word in periodic], np.int8), real(fields[:, 1:4])
+    return (fields[:, 0] == b"yes").astype(np.int8), real(fields[:, 1:4])
 
 
 def _optional(

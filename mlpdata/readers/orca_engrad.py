@@ -115,7 +115,7 @@ def _without_comments(text: bytes) -> bytes:
 def _atomic_number(label: bytes) -> int:
     """Z of `8` or `O`."""
     text = label.decode("latin-1")
-    known = int(text) if text.isdigit() and len(text) < 4 else ATOMIC_NUMBERS.get(text, 0)
+    known = int(text) if label.isdigit() and len(text) < 4 else ATOMIC_NUMBERS.get(text, 0)
     if not 0 < known < len(ATOMIC_NUMBERS):
         raise ParseError(f"expected an atomic number or a symbol, found {text[:20]!r}.")
     return known

@@ -23,7 +23,7 @@ from mlpdata.units import F64
 
 SCHEMES = ("mulliken", "loewdin", "hirshfeld")
 _BEYOND_SCF = {"mp2_total", "cc_total", "excited", "root"}
-_CONSTRAINT = re.compile(r"\{\s*C\s+([\d:\s]+?)\s+C\s*\}", re.IGNORECASE)
+_CONSTRAINT = re.compile(r"\{\s*C\s([\d:\s]+)\sC\s*\}", re.IGNORECASE)
 
 
 class Labels(NamedTuple):
@@ -78,7 +78,7 @@ def held_atoms(lines: Sequence[str]) -> tuple[int, ...]:
     for match in _CONSTRAINT.finditer("\n".join(lines)):
         for part in match[1].split():
             ends = part.split(":")
-            if len(ends) <= 2 and all(end.isdigit() and len(end) < 8 for end in ends):
+            if len(ends) <= 2 and all(end.isdecimal() and len(end) < 6 for end in ends):
                 held.update(range(int(ends[0]), int(ends[-1]) + 1))
     return tuple(sorted(held))
 

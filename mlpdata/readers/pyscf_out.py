@@ -156,7 +156,7 @@ def _builds(data: Buffer) -> Iterator[Build]:
     version = date = None
     for name, mark in _events(data):
         if name == "version":
-            version = mark.text.decode("latin-1").split()[2]
+            version = mark.text.decode("latin-1").removeprefix("PySCF version ").strip() or None
         elif name == "date":
             date = mark.text.decode("latin-1")[6:].strip()
         elif name == "build":

@@ -22,7 +22,7 @@ from mlpdata.readers.archive import Input
 from mlpdata.readers.hdf5 import File, opened, own_errors
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.rehearsal import rehearsed
-from mlpdata.readers.vasp_header import HDF5, Run, Species, element, run_of, shared
+from mlpdata.readers.vasp_header import HDF5, Run, Species, element, held, run_of, shared
 from mlpdata.readers.vasp_method import Tags
 from mlpdata.readers.vasp_outcar_method import potentials
 from mlpdata.readers.vasp_outcar_steps import Account
@@ -257,8 +257,10 @@ def _optional(
         found[name] = Quantity(rows[:, 0] if rows.shape[1] == 1 else rows, "muB")
     free = "input/poscar/selective_dynamics_ions"
     if file.has(free):
-        movable = file.numbers(free, (n_atoms, 3)) != 0
-        found["fixed"] = np.tile((~movable).astype(np.int8), (int(kept.sum()), 1))
+        cells = file.numbers(f"{_STEPS}/lattice_vectors", (steps.stop - steps.start, 3, 3), steps)
+        along_axes = not cells[:, ~np.eye(3, dtype=bool)].any()
+        fixed = held(file.numbers(free, (n_atoms, 3)) != 0, along_axes=along_axes)
+        found["fixed"] = np.tile(fixed, (int(kept.sum()), 1))
     return found
 
 

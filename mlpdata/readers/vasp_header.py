@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from mlpdata.readers.vasp_method import Tags
 from mlpdata.readers.xml import Element, text
 from mlpdata.schema.calculation import ForcesAre, RunKind
 from mlpdata.schema.method import Kpoints, Pseudopotential
+from mlpdata.schema.properties import NO, UNKNOWN, YES
 
 DECISIVE = ("PSTRESS", "IMAGES", "IBRION", "ICHARG", "ICHAIN", "MDALGO", "EFIELD")
 """Tags that say what the labels are."""
@@ -52,6 +53,8 @@ class Run:
     """Whether images of a nudged elastic band may share the file (pitfall V14)."""
     warnings: tuple[str, ...]
     """What was repaired."""
+    fixed: NDArray[np.int8] | None = None
+    """1 where an atom is held along x, y, z, shape (n_atoms, 3); None where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def run(root: Element) -> Run:
     incar = vasp_method.tags(root)
     pressure = incar.number("PSTRESS") or 0.0
     warning = f"PSTRESS = {pressure} kB: the printed energies are enthalpies, E = H - PV is stored (V3)."
-    return shared(
+    of_all = shared(
         incar,
         species,
         _atomic_numbers(root, species),
@@ -93,6 +96,32 @@ def run(root: Element) -> Run:
         vasp_method.kpoints(root),
         (warning,) if pressure else (),
     )
+    return replace(of_all, fixed=_fixed(root, len(of_all.atomic_numbers)))
+
+
+def _fixed(root: Element, n_atoms: int) -> NDArray[np.int8] | None:
+    """Which atoms selective dynamics holds; None where the flags are absent or damaged."""
+    flags = [text(row).split() for row in root.iterfind("structure[@name='initialpos']/varray[@name='selective']/v")]
+    basis = [
+        text(row).split() for row in root.iterfind("structure[@name='initialpos']/crystal/varray[@name='basis']/v")
+    ]
+    if len(flags) != n_atoms or any(len(row) != 3 or not {"T", "F"} >= set(row) for row in flags):
+        return None
+    along_axes = all(
+        vasp_method.real(word) == 0.0 for i, row in enumerate(basis) for j, word in enumerate(row) if i != j
+    )
+    return held(np.array(flags) == "T", along_axes=along_axes)
+
+
+def held(movable: NDArray[np.bool_], *, along_axes: bool) -> NDArray[np.int8]:
+    """1 where an atom is held along x, y, z, by flags along the lattice vectors, (n_atoms, 3).
+
+    Unless these lie along the axes nothing can be said of an atom that is held along some of them only.
+    """
+    fixed = np.where(movable, NO, YES).astype(np.int8)
+    if not along_axes:
+        fixed[movable.any(axis=1) & ~movable.all(axis=1)] = UNKNOWN
+    return fixed
 
 
 def shared(

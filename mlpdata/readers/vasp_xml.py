@@ -236,6 +236,8 @@ def _printed(steps: Sequence[Step], tables: Tables, loops: Sequence[Loop], share
         "step": np.array([step.ionic for step in steps]),
         "source_line": np.array([step.line for step in steps]),
     }
+    if shared.fixed is not None:
+        arrays["fixed"] = np.tile(shared.fixed, (n, 1))
     return Printed(np.full(n, n_atoms), arrays)
 
 

@@ -45,12 +45,11 @@ class Noun(BaseModel):
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        mine, others = dict(self), dict(other)
+        others = dict(other)
         return all(
-            np.array_equal(mine[name], others[name])
-            if isinstance(mine[name], np.ndarray)
-            else mine[name] == others[name]
-            for name in mine
+            mine is others[name]
+            or (np.array_equal(mine, others[name]) if isinstance(mine, np.ndarray) else mine == others[name])
+            for name, mine in self
         )
 
     def __hash__(self) -> int:

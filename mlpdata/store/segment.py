@@ -1,7 +1,7 @@
 """Stage calculations as the files of a segment; and read a segment's record back.
 
-Arrays go straight into the files of the future segment, so that memory stays bounded; a calculation that is abandoned
-is cut off again. Nothing of a segment depends on time or place: the same calculations give the same id.
+Configurations wait in memory until they are many, and then go into the files of the future segment; of a calculation
+that is abandoned, what is there already is cut off again. Nothing of a segment depends on time or place: the same calculations give the same id.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mlpdata.store.tables import Stored
 from mlpdata.units import F64
 
 PENDING_CONFIGURATIONS, PENDING_ATOMS = 4096, 65_536
-"""Bounds of what waits in memory for its columns to be worked out."""
+"""Bounds of what waits in memory to be written."""
 
 Ids = NDArray[np.uint8]
 
@@ -39,7 +39,6 @@ class _Block(NamedTuple):
     """Frames with what cannot wait: their ids, and distances, which may refuse a cell."""
 
     frames: Frames
-    first_row: int
     calculation: int
     """Number of the calculation in the segment."""
     ids: Ids
@@ -47,21 +46,21 @@ class _Block(NamedTuple):
 
 
 class _Waiting:
-    """Blocks whose columns are to be worked out together."""
+    """Blocks that are to be written together: an array and a column cost the same for one configuration and for many."""
 
     def __init__(self) -> None:
         self.blocks: list[_Block] = []
-        self._n_configurations = self._n_atoms = 0
+        self.n_configurations = self._n_atoms = 0
 
     def add(self, blocks: Iterable[_Block]) -> None:
         for block in blocks:
             self.blocks.append(block)
-            self._n_configurations += len(block.frames)
+            self.n_configurations += len(block.frames)
             self._n_atoms += len(block.frames.atomic_numbers)
 
     @property
     def are_many(self) -> bool:
-        return self._n_configurations >= PENDING_CONFIGURATIONS or self._n_atoms >= PENDING_ATOMS
+        return self.n_configurations >= PENDING_CONFIGURATIONS or self._n_atoms >= PENDING_ATOMS
 
 
 class _Spill(NamedTuple):
@@ -72,14 +71,22 @@ class _Spill(NamedTuple):
     """Number of the calculation of each row."""
 
 
+class _Lengths(NamedTuple):
+    """How far the arrays have grown."""
+
+    n_configurations: int
+    n_atoms: int
+    pairs: dict[str, int]
+
+
 class _Begun(NamedTuple):
-    """Where the calculation begun starts, and its blocks that wait."""
+    """The calculation begun: its first row, its blocks that wait, and how long the arrays were before the others."""
 
     first_row: int
-    first_atom: int
-    pairs: dict[str, int]
     ids: list[Ids]
     waiting: _Waiting
+    before: _Lengths | None = None
+    """None while all of its blocks wait."""
 
 
 class Writer:
@@ -114,7 +121,7 @@ class Writer:
         """A calculation follows."""
         if self._begun is not None:
             raise UsageError("expected end() or abandon() before begin(), found a calculation that is not finished.")
-        self._begun = _Begun(self._arrays.n_configurations, self._arrays.n_atoms, self._arrays.pairs, [], _Waiting())
+        self._begun = _Begun(self._arrays.n_configurations + self._waiting.n_configurations, [], _Waiting())
 
     def append(self, frames: Frames) -> None:
         """Add configurations to the calculation begun.
@@ -124,15 +131,20 @@ class Writer:
             StoreError: the disk refused; nothing more can be staged.
         """
         begun = self._current()
-        row, number = self._arrays.n_configurations, len(self._stored)
-        block = _Block(frames, row, number, frames.ids(), shortest_distances(frames))
-        with self._remembering_failure():
-            self._arrays.append(frames)
-            begun.ids.append(block.ids)
-            begun.waiting.add([block])
-            if begun.waiting.are_many:
-                self._spill(begun.waiting.blocks)
-                self._begun = begun._replace(waiting=_Waiting())
+        block = _Block(frames, len(self._stored), frames.ids(), shortest_distances(frames))
+        begun.ids.append(block.ids)
+        begun.waiting.add([block])
+        if begun.waiting.are_many:
+            with self._remembering_failure():
+                self._write_begun(begun)
+
+    def _write_begun(self, begun: _Begun) -> None:
+        """Write what waits of the calculation begun, after all that comes before it."""
+        self._write_waiting()
+        arrays = self._arrays
+        before = begun.before or _Lengths(arrays.n_configurations, arrays.n_atoms, arrays.pairs)
+        self._begun = begun._replace(waiting=_Waiting(), before=before)
+        self._write(begun.waiting.blocks)
 
     def end(self, calculation: Calculation) -> None:
         """The calculation begun is whole, and this is its record.
@@ -158,14 +170,14 @@ class Writer:
         self._waiting.add(begun.waiting.blocks)
         if self._waiting.are_many:
             with self._remembering_failure():
-                self._spill_waiting()
+                self._write_waiting()
 
     def abandon(self) -> None:
         """Forget the calculation begun."""
         begun, number = self._current(), len(self._stored)
         self._begun = None
-        if self._failure is None:
-            self._arrays.cut(begun.first_row, begun.first_atom, begun.pairs)
+        if self._failure is None and begun.before is not None:
+            self._arrays.cut(*begun.before)
         self._spills = [spill for spill in self._spills if number not in spill.calculation]
 
     def finish(self) -> tuple[Segment, Path] | None:
@@ -219,26 +231,28 @@ class Writer:
             raise UsageError("expected begin() first, found no calculation begun.")
         return self._begun
 
-    def _spill_waiting(self) -> None:
+    def _write_waiting(self) -> None:
         if self._waiting.blocks:
-            self._spill(self._waiting.blocks)
+            self._write(self._waiting.blocks)
         self._waiting = _Waiting()
 
-    def _spill(self, blocks: list[_Block]) -> None:
-        """Work out the columns of `blocks` and put them on disk."""
+    def _write(self, blocks: list[_Block]) -> None:
+        """Append `blocks` to the arrays; work out their columns and put them on disk."""
+        frames, row = concatenate([block.frames for block in blocks]), self._arrays.n_configurations
+        self._arrays.append(frames)
         columns = frame_columns(
-            concatenate([block.frames for block in blocks]),
+            frames,
             np.concatenate([block.ids for block in blocks]),
             np.concatenate([block.min_distance for block in blocks]),
         )
-        sizes = [len(block.frames) for block in blocks]
-        columns["row"] = pa.array(np.concatenate([block.first_row + np.arange(len(block.frames)) for block in blocks]))
+        columns["row"] = pa.array(np.arange(row, row + len(frames)))
         path = self.folder / "spill" / f"{len(self._spills):08d}-{secrets.token_hex(4)}.arrow"
         tables.spill(path, columns)
+        sizes = [len(block.frames) for block in blocks]
         self._spills.append(_Spill(path, np.repeat([block.calculation for block in blocks], sizes)))
 
     def _write_tables(self, folder: Path) -> None:
-        self._spill_waiting()
+        self._write_waiting()
         spilled = tables.read_spills([spill.path for spill in self._spills])
         owner = np.concatenate([np.empty(0, np.int64), *(spill.calculation for spill in self._spills)])
         calculations = tables.calculations_table(self._stored)

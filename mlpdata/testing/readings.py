@@ -166,9 +166,10 @@ def _absent(name: str, array: NDArray[Any]) -> NDArray[np.bool_]:
 _ALWAYS_THERE = {"atomic_numbers", "pbc", "source_index"}
 """Zero is a value of these."""
 
-
 _OF_LABELS = ("energy_kind", "forces_are", "run_kind")
+"""Fields of a header that say what its labels are."""
 _OF_THEORY = ("functional", "exact_exchange", "correlation", "state")
+"""Fields of a method that name the potential-energy surface."""
 
 
 @dataclass

@@ -39,7 +39,8 @@ class Mutator:
         self, headings: Sequence[bytes], pool: Sequence[bytes], any_bytes: Callable[[bytes, int], bytes]
     ) -> None:
         self.headings, self.any_bytes = headings, any_bytes
-        self.pool = [content.splitlines(keepends=True) for content in pool if b"\x00" not in content[:512]] or [[b"\n"]]
+        self.pool = [content.splitlines(keepends=True) for content in pool if content and b"\x00" not in content[:512]]
+        self.pool.append([b"\n"])
 
     def __call__(self, content: bytes, limit: int, seed: int) -> bytes:
         """A mutated copy of `content` of at most `limit` bytes."""

@@ -28,8 +28,8 @@ TABLE = ROOT / "benchmarks" / "fuzz.md"
 MARK = "<!-- what follows is written by tests/fuzz/reached.py -->\n"
 FINDING = "finding-"
 """Beginning of the names of inputs that a target once did not stand; they are kept for ever."""
-MOST, LARGEST = 40, 4096
-"""Files kept for a target, and bytes of one where something as good is that small."""
+MOST, LARGEST, ROOM = 40, 4096, 80_000
+"""Files kept for a target, bytes of one where something as good is that small, and of all of them."""
 
 Arcs = set[tuple[str, int, int]]
 
@@ -136,20 +136,21 @@ def keep(name: str, measured: dict[str, tuple[bytes, Arcs]]) -> None:
         if not old.name.startswith(FINDING):
             old.unlink()
     for found in (BUILD / "findings" / TARGETS[name].folder).glob("*.bin"):
-        (folder / f"{FINDING}{found.stem}").write_bytes(found.read_bytes())
+        (folder / f"{FINDING}{found.stem[2:]}").write_bytes(found.read_bytes())
     for digest in _greedy(rest, reached):
         (folder / digest[:16]).write_bytes(rest[digest][0])
 
 
 def _greedy(measured: dict[str, tuple[bytes, Arcs]], reached: Arcs) -> Iterator[str]:
     """Digests by what they add, small files first: more arcs for each byte past a floor of 500."""
-    gains = {digest: arcs - reached for digest, (_, arcs) in measured.items()}
+    gains, room = {digest: arcs for digest, (_, arcs) in measured.items()}, ROOM
     for _ in range(MOST):
         gains = {digest: left for digest, arcs in gains.items() if (left := arcs - reached)}
+        gains = {digest: arcs for digest, arcs in gains.items() if len(measured[digest][0]) <= room}
         if not gains:
             return
         best = max(gains, key=lambda digest: (len(gains[digest]) / (2000 + _weight(measured[digest][0])), digest))
-        reached = reached | gains[best]
+        reached, room = reached | gains[best], room - len(measured[best][0])
         yield best
 
 

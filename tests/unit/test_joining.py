@@ -33,6 +33,15 @@ def test_moments_that_only_the_other_file_prints_are_added() -> None:
     assert joined.energy.tolist() == block.energy.tolist()
 
 
+def test_convergence_that_the_first_file_leaves_open_is_what_the_other_says() -> None:
+    """V8: vasprun.xml prints iterations, OUTCAR of VASP 6 the verdict."""
+    block = of_a_run(3)
+
+    joined = beside(block.with_arrays(scf_converged=[1, 0, 1])).add_to(block.with_arrays(scf_converged=[-1, -1, 0]))
+
+    assert joined.get("scf_converged").tolist() == [1, 0, 0]
+
+
 def test_numbers_of_the_first_file_are_never_replaced() -> None:
     block = of_a_run()
     rounded = block.with_arrays(energy=np.round(block.energy, 6), forces=np.round(block.forces, 3))

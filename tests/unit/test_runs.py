@@ -10,12 +10,14 @@ import pytest
 import vasprun as v
 from tiny import MD, SILICON
 
+from mlpdata import runs
 from mlpdata.discover import Output
 from mlpdata.errors import InputError
-from mlpdata.frames import Frames
+from mlpdata.frames import Frames, concatenate
 from mlpdata.runs import read_output
 from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.sidecar import Sidecar
+from mlpdata.testing.samples import frames
 
 
 def read(path: Path, **said: object) -> tuple[list[Frames], list[Calculation]]:
@@ -114,3 +116,16 @@ def test_a_file_of_nothing_but_a_beginning_is_an_error_with_its_place(tmp_path: 
     with pytest.raises(InputError) as caught:
         read(path)
     assert caught.value.path == str(path)
+
+
+def test_small_blocks_that_follow_each_other_are_gated_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "FEW_ATOMS", 10)
+    blocks = [frames(1, seed) for seed in range(6)]
+    whole = concatenate(blocks)
+
+    begun, *joined, ended = runs._in_larger_blocks(["begun", *blocks, "ended"])
+
+    assert (begun, ended) == ("begun", "ended")
+    assert len(joined) < len(blocks)
+    assert all(len(block) == 1 or len(block.atomic_numbers) <= 10 for block in joined)
+    assert (concatenate(joined).ids() == whole.ids()).all()

@@ -45,6 +45,7 @@ from cp2k_output import (
     xyz,
 )
 
+from mlpdata.inspection import inspect_file
 from mlpdata.units import ATOMIC_TIME, BOHR, EV_PER_ANGSTROM3, HARTREE
 
 # -- C1: units stand in the headings
@@ -150,6 +151,16 @@ def test_without_a_companion_only_the_printed_geometry_is_a_frame(tmp_path: Path
 
     assert hartree(run.frames) == [round(ENERGIES[0], 12)]
     assert len(run.ending.left_out) == 2
+
+
+def test_labels_without_a_geometry_are_shown_and_not_stored(tmp_path: Path) -> None:
+    (tmp_path / "water.out").write_text(dynamics())
+    shown = inspect_file(tmp_path / "water.out")
+
+    assert (shown["n_frames"], shown["last"]["positions"]) == (1, None)
+    assert shown["last"]["energy"] == pytest.approx(ENERGIES[2] * HARTREE, rel=1e-12)
+    assert len(shown["last"]["forces"]) == len(WATER)
+    assert len(shown["left_out"]) == 2
 
 
 def test_forces_are_taken_at_their_own_stride(tmp_path: Path) -> None:

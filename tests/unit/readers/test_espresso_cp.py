@@ -46,6 +46,15 @@ def test_a_block_gives_the_energy_with_its_own_positions_and_forces() -> None:
     assert header.method.cutoff_energy == pytest.approx(12.5 * HARTREE)
 
 
+def test_where_the_cell_moves_the_plane_waves_are_those_of_the_first() -> None:
+    held = b"cell parameters are not allowed to move"
+    header, _, _ = read(MD.replace(held, b"cell parameters dynamics with frich =  0.0000"))
+
+    assert held in MD
+    assert header.basis_fixed_at == "first cell"
+    assert read(MD)[0].basis_fixed_at is None
+
+
 def test_the_motion_of_the_nuclei_is_taken_off_the_stress() -> None:
     _, frames, _ = read(MD)
 

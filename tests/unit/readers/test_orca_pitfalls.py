@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -378,6 +379,14 @@ def test_ranges_and_lists_of_held_atoms_are_understood() -> None:
     assert held("{ C 1:2 C }") == [1, 2]
     assert held("{ C 0 2 C }") == [0, 2]
     assert held("{C 1 C} {C 2 C}") == [1, 2]
+
+
+def test_a_constraint_of_spaces_without_end_costs_no_time() -> None:
+    text = constrained(ZEROED, "{ C " + " " * 5_000)
+    started = time.process_time()
+
+    assert len(read(text).frames) == 1
+    assert time.process_time() - started < 1
 
 
 def test_the_gradient_of_mp2_is_not_paired_with_an_energy_that_has_dispersion() -> None:

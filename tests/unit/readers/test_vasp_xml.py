@@ -408,6 +408,29 @@ def test_a_charged_cell_carries_its_charge(reading: Reading) -> None:
     assert frames.get("charge").tolist() == [1.0]
 
 
+FLAGS = (
+    '  <varray type="logical" name="selective" >\n   <v type="logical" > F  F  F </v>\n'
+    '   <v type="logical" > T  T  {} </v>\n  </varray>\n </structure>\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("flag", "slanted", "fixed"),
+    [("T", True, [[1, 1, 1], [0, 0, 0]]), ("F", True, [[1, 1, 1], [-1, -1, -1]]), ("F", False, [[1, 1, 1], [0, 0, 1]])],
+)
+def test_atoms_that_selective_dynamics_holds_are_known(
+    reading: Reading, flag: str, slanted: bool, fixed: list[list[int]]
+) -> None:
+    # flags are along the lattice vectors, the third of which is not along z
+    text = v.vasprun(v.calculation()).replace(" </structure>\n", FLAGS.format(flag), 1)
+    if not slanted:
+        text = text.replace(f"<v>{1.0:17.8f}{0.0:17.8f}{6.0:17.8f}", f"<v>{0.0:17.8f}{0.0:17.8f}{6.0:17.8f}")
+    _, frames, _ = reading(text)
+
+    assert frames.get("fixed").tolist() == fixed
+    assert not np.isnan(frames.forces).any()
+
+
 def test_labels_at_a_kept_density_are_not_converged(reading: Reading) -> None:
     header, frames, ending = reading(v.vasprun(v.calculation(), incar={"ICHARG": "    11"}))
 

@@ -86,8 +86,11 @@ def test_a_calculation_that_is_stored_already_is_not_stored_twice(tmp_path: Path
     assert [segment.n_calculations for segment in opened.segments] == [2, 1]
 
 
-def test_an_abandoned_calculation_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlpdata.store.segment.PENDING_CONFIGURATIONS", 4)
+@pytest.mark.parametrize("pending", [4, 8, 100])
+def test_an_abandoned_calculation_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pending: int
+) -> None:
+    monkeypatch.setattr("mlpdata.store.segment.PENDING_CONFIGURATIONS", pending)
     repository = Repository.create(tmp_path / "store")
     with repository.stage() as writer:
         for number in (1, 2, 3):
