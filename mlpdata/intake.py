@@ -13,7 +13,7 @@ from mlpdata.discover import Found, Output, absolute, find_outputs
 from mlpdata.errors import CheckFailed, InputError, MlpdataError, UsageError
 from mlpdata.known import VANISHED, Known
 from mlpdata.outcome import Entered, IngestReport, Refused
-from mlpdata.runs import Event
+from mlpdata.runs import Event, Unread
 from mlpdata.schema.calculation import Calculation, EnergyKind, Kind
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.commit import Repository
@@ -180,6 +180,9 @@ class _Job:
         n_configurations, begun = 0, False
         try:
             for event in events:
+                if isinstance(event, Unread):
+                    self._refuse(event.name, event.error)
+                    continue
                 if writer is not None and not begun:
                     writer.begin()
                     begun = True

@@ -56,10 +56,10 @@ def file_records(path: Path) -> list[DftRecord]:
     for event in read_output(Output(path, path.name, Sidecar())):
         if isinstance(event, Frames):
             met += _compositions(event)
-            continue
-        calculations.append(event)
-        rows += [{"method_id": event.method.id, **row} for row in met]
-        met = []
+        elif isinstance(event, Calculation):
+            calculations.append(event)
+            rows += [{"method_id": event.method.id, **row} for row in met]
+            met = []
     return dft_records(calculations, rows)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import PurePosixPath
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,26 @@ logger = logging.getLogger(__name__)
 VOLUME_CHANGE = 0.05
 """Past it the plane waves of the first cell are those of another cutoff: stress and energy drift with the volume."""
 
-Event = Frames | Calculation
-"""Frames of a run in order, then its Calculation, which closes it."""
+
+class Unread(NamedTuple):
+    """A further file of a run that could not be read; the run was read from the others."""
+
+    name: str
+    """Root-relative."""
+    error: InputError
+
+    def __str__(self) -> str:
+        line = f":{self.error.line}" if self.error.line else ""
+        return f"{PurePosixPath(self.name).name}{line}, of the same run, could not be read: {self.error.message}"
+
+
+Event = Frames | Calculation | Unread
+"""Frames of a run in order, then its Calculation, which closes it; last the files that could not be read."""
 FEW_ATOMS = 4096
 """Blocks of fewer atoms are joined: what is asked of a block costs the same for one configuration and for many."""
 
 
-def read_output(output: Output, lost: Sequence[str] = ()) -> Iterator[Event]:
+def read_output(output: Output, lost: Sequence[Unread] = ()) -> Iterator[Event]:
     """The runs of an output, gates applied: what must be rejected is left out with its line and reason.
 
     Further files of the same run add what they print beyond the first one; a file that turns out to be of another run
@@ -44,7 +57,7 @@ def read_output(output: Output, lost: Sequence[str] = ()) -> Iterator[Event]:
 
     Args:
         output: a file, and the further ones of its run.
-        lost: sentences about files of the run that could not be read.
+        lost: files of the run that could not be read.
 
     Raises:
         InputError: nothing could be read.
@@ -58,8 +71,9 @@ def read_output(output: Output, lost: Sequence[str] = ()) -> Iterator[Event]:
         # nothing of it was given out: the next file of the run takes its place
         (first, _), *others = beside
         following = replace(first, others=tuple(other for other, _ in others))
-        yield from read_output(following, [*lost, _unread(output, error)])
+        yield from read_output(following, [*lost, *unread, Unread(output.name, error)])
         return
+    yield from (*lost, *unread)
     for other, runs in beside:
         if not all(one.agrees for one in runs):
             yield from read_output(replace(other, others=(), run=""))
@@ -68,26 +82,21 @@ def read_output(output: Output, lost: Sequence[str] = ()) -> Iterator[Event]:
 _Besides = list[tuple[Output, list[Beside]]]
 
 
-def _read_beside(others: Iterable[Output]) -> tuple[_Besides, list[str]]:
-    """The runs of further files, whole, and a sentence for each that cannot be read."""
+def _read_beside(others: Iterable[Output]) -> tuple[_Besides, list[Unread]]:
+    """The runs of further files, whole, and those files that cannot be read."""
     beside: _Besides = []
-    unread: list[str] = []
+    unread: list[Unread] = []
     for other in others:
         try:
             with open_run(other.path, declared=other.sidecar.of_numbers) as opened:
                 items = [item for item in opened.items() if isinstance(item, Header | Frames | Ending)]
                 beside.append((other, joining.beside(_sources(other, opened), items)))
         except InputError as error:
-            unread.append(_unread(other, error))
+            unread.append(Unread(other.name, error))
     return beside, unread
 
 
-def _unread(output: Output, error: InputError) -> str:
-    line = f":{error.line}" if error.line else ""
-    return f"{output.path.name}{line}, of the same run, could not be read: {error.message}"
-
-
-def _read(output: Output, beside: _Besides, unread: Sequence[str]) -> Iterator[Event]:
+def _read(output: Output, beside: _Besides, unread: Sequence[Unread]) -> Iterator[Event]:
     """The runs of the first file, each joined with its counterpart in the other files."""
     with open_run(output.path, declared=output.sidecar.of_numbers) as opened:
         run: _Run | None = None
@@ -200,7 +209,7 @@ class _Run:
         if len(kept):
             yield kept
 
-    def closed(self, ending: Ending, unread: Sequence[str]) -> Calculation:
+    def closed(self, ending: Ending, unread: Sequence[Unread]) -> Calculation:
         """The record of the run."""
         sidecar, partners = self.output.sidecar, self._agreeing()
         if mistake := self.gates.mistaken_units():
@@ -241,7 +250,7 @@ class _Run:
             left_out=(*ending.left_out, *self.left_out),
             warnings=(
                 *ending.warnings,
-                *unread,
+                *map(str, unread),
                 *self.notes,
                 *self.gates.remarks(),
             ),

@@ -99,12 +99,17 @@ def is_cut(source: Input) -> bool:
     return head[24:28] == head[92:96] and len(source.data) < (1 << 16 if size == 1 else size) * count
 
 
+_SQLITE_FAULTS = (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError, MemoryError)
+"""What comes of a damaged database: its message may quote damaged names, and lengths may be beyond all memory."""
+
+
 @contextmanager
 def _sqlite_faults_as_ours() -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:  # SQLite's message may quote damaged names
-        raise ParseError(f"expected a whole SQLite database, found: {error}. The file is damaged or cut.") from error
+    except _SQLITE_FAULTS as error:
+        found = str(error) or "lengths beyond all memory"
+        raise ParseError(f"expected a whole SQLite database, found: {found}. The file is damaged or cut.") from error
 
 
 @contextmanager

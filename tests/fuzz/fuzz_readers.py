@@ -35,7 +35,7 @@ SLOW = 1.0
 """Seconds of CPU that one input may take."""
 GREEDY = 500 << 10
 """KiB of memory that one input may take."""
-HANG = 40
+HANG = 100
 """Seconds without another input after which the last one is a hang and its process is killed."""
 START = 300
 """Seconds that a process may take to its first input."""

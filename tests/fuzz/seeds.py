@@ -28,7 +28,7 @@ from mlpdata.digest import canonical_json
 from mlpdata.errors import MlpdataError
 from mlpdata.readers import archive
 from mlpdata.readers.archive import Input
-from mlpdata.readers.registry import Reader, readers, recognise
+from mlpdata.readers.registry import Reader, own_readers, recognise
 from mlpdata.schema.records import Retraction, Snapshot, Split
 from mlpdata.store import layout
 from mlpdata.testing.samples import calculation
@@ -63,7 +63,7 @@ def fixtures(name: str) -> list[bytes]:
 
 
 def _fixtures(name: str) -> Iterator[bytes]:
-    reader = next(reader for reader in readers() if reader.name == name)
+    reader = next(reader for reader in own_readers() if reader.name == name)
     for path in sorted(FOLDER.rglob("*")):
         if not path.is_file() or FOUND in path.parents:
             continue
@@ -126,7 +126,7 @@ _NAMES = re.compile(rb"\A[A-Za-z0-9_./:+-]{2,40}\Z")
 
 def modules(name: str) -> list[Path]:
     """The files of the modules that only readers of this code import, the target's own first; none for other targets."""
-    reader = next((reader for reader in readers() if reader.name == name), None)
+    reader = next((reader for reader in own_readers() if reader.name == name), None)
     if reader is None:
         return []
     seen: dict[str, None] = {}
@@ -191,7 +191,9 @@ def pytest_configure() -> None:
     def remembered(source: Input, *args: Any, **named: Any) -> None:
         born(source, *args, **named)
         try:
-            noting(recognise(source), source)
+            reader = recognise(source)
+            if reader.name in TARGETS:
+                noting(reader, source)
         except (MlpdataError, OSError):
             return
 

@@ -94,7 +94,8 @@ def _reader(reader: Reader) -> Target:
 
 
 def _input(path: Path, content: bytes) -> Input:
-    return Input(path, content, "0" * 64, len(content), limits=LIMITS)
+    """A file that is on no disk: as if it had been expanded, which a database asks for."""
+    return Input(path, content, "0" * 64, len(content), "gz", limits=LIMITS)
 
 
 def _take_all(reader: Reader, source: Input) -> None:
