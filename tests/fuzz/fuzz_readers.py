@@ -106,7 +106,10 @@ def fuzz(name: str, runs: int) -> None:
             found.add("1-memory", content, "more than 500 MB")
         counter[:8] = struct.pack("<q", struct.unpack("<q", counter[:8])[0] + 1)
 
-    mutator = Mutator(words, list(pool.values()), lambda content, limit: bytes(atheris.Mutate(content, limit)))
+    def any_bytes(content: bytes, limit: int) -> bytes:
+        return bytes(atheris.Mutate(content, limit))
+
+    mutator = Mutator(words, list(pool.values()), seeds.fixtures(name), any_bytes)
     longest = max(16_384, *(len(content) for content in pool.values())) if pool else 16_384
     options = [
         f"-runs={runs}", f"-max_len={longest}", "-len_control=0", "-timeout=1000", "-rss_limit_mb=3000",

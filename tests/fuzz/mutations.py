@@ -32,13 +32,18 @@ class Mutator:
     Args:
         headings: words of the format, as its reader spells them.
         pool: other inputs of the format, of which lines are taken.
+        sound: inputs that are undamaged: HDF5's library may crash at others, here as in a reader.
         any_bytes: a mutation that knows no format, bytes and bound to bytes.
     """
 
     def __init__(
-        self, headings: Sequence[bytes], pool: Sequence[bytes], any_bytes: Callable[[bytes, int], bytes]
+        self,
+        headings: Sequence[bytes],
+        pool: Sequence[bytes],
+        sound: Sequence[bytes],
+        any_bytes: Callable[[bytes, int], bytes],
     ) -> None:
-        self.headings, self.any_bytes = headings, any_bytes
+        self.headings, self.any_bytes, self._sound = headings, any_bytes, set(map(hash, sound))
         self.pool = [content.splitlines(keepends=True) for content in pool if content and b"\x00" not in content[:512]]
         self.pool.append([b"\n"])
 
@@ -54,7 +59,7 @@ class Mutator:
     def _one(self, content: bytes, draw: Random) -> bytes:
         try:
             if content.startswith(b"\x89HDF"):
-                return mutated_hdf5(content, draw)
+                return self._hdf5(content, draw)
             if content.startswith(b"SQLite format 3"):
                 return mutated_sqlite(content, draw)
             if content.startswith((b"- of Ulm", b"AFFormat")):
@@ -64,6 +69,13 @@ class Mutator:
         except Exception:  # noqa: BLE001  a container that is damaged already: no format is left to keep
             return self.any_bytes(content, len(content) + 16)
         return self._text(content, draw)
+
+    def _hdf5(self, content: bytes, draw: Random) -> bytes:
+        if hash(content) not in self._sound:
+            return self.any_bytes(content, len(content) + 16)
+        new = mutated_hdf5(content, draw)
+        self._sound.add(hash(new))
+        return new
 
     def _text(self, content: bytes, draw: Random) -> bytes:
         if draw.random() < 0.4:
