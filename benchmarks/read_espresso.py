@@ -130,7 +130,7 @@ def write(path: Path, megabytes: float) -> None:
 def ours(path: Path) -> int:
     from mlpdata.frames import Frames
     from mlpdata.readers.archive import open_input
-    from mlpdata.readers.espresso_text import READER
+    from mlpdata.readers.espresso.text import READER
     from mlpdata.readers.registry import Opened
 
     with open_input(path) as source:

@@ -181,7 +181,7 @@ def write(path: Path, megabytes: float) -> None:
 def ours(path: Path) -> int:
     from mlpdata.frames import Frames
     from mlpdata.readers.archive import open_input
-    from mlpdata.readers.orca import READER
+    from mlpdata.readers.orca.output import READER
     from mlpdata.readers.registry import Opened
 
     with open_input(path) as source:

@@ -245,7 +245,7 @@ def ours(path: Path) -> int:
     from mlpdata.frames import Frames
     from mlpdata.readers.archive import open_input
     from mlpdata.readers.registry import Opened
-    from mlpdata.readers.vasp_outcar import READER
+    from mlpdata.readers.vasp.outcar import READER
 
     with open_input(path) as source:
         return sum(len(item) for item in Opened(source, READER).items() if isinstance(item, Frames))

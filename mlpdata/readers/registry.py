@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import NamedTuple
@@ -160,60 +161,42 @@ class Opened:
 @functools.cache
 def readers() -> tuple[Reader, ...]:
     """Our own readers, then those through other libraries, then those that other packages bring by an entry point."""
-    from mlpdata.readers import foreign  # noqa: PLC0415  as below
+    from mlpdata.readers.foreign import adapter as foreign  # noqa: PLC0415  as below
 
     brought = tuple(plugin.reader for plugin in plugins() if plugin.reader is not None)
     return own_readers() + foreign.READERS + brought
 
 
+OWN = (
+    "vasp.xml",
+    "vasp.outcar",
+    "vasp.h5",
+    "espresso.xml",
+    "espresso.cp",
+    "espresso.text",
+    "gaussian.log",
+    "gaussian.fchk",
+    "orca.output",
+    "orca.property",
+    "orca.engrad",
+    "orca.hess",
+    "cp2k.log",
+    "pyscf.output",
+    "pyscf.chk",
+    "gpaw.gpw",
+    "gpaw.text",
+    "ase.traj",
+    "ase.db",
+    "extxyz.frames",
+)
+"""Modules below `mlpdata.readers` that hold a READER, in the order in which they are asked."""
+
+
 @functools.cache
 def own_readers() -> tuple[Reader, ...]:
     """The readers that parse files themselves."""
-    from mlpdata.readers import (  # noqa: PLC0415  they import this module's types
-        ase_db,
-        ase_traj,
-        cp2k,
-        espresso_cp,
-        espresso_text,
-        espresso_xml,
-        extxyz,
-        gaussian,
-        gaussian_fchk,
-        gpaw_gpw,
-        gpaw_text,
-        orca,
-        orca_engrad,
-        orca_hess,
-        orca_property,
-        pyscf_chk,
-        pyscf_out,
-        vasp_h5,
-        vasp_outcar,
-        vasp_xml,
-    )
-
-    return (
-        vasp_xml.READER,
-        vasp_outcar.READER,
-        vasp_h5.READER,
-        espresso_xml.READER,
-        espresso_cp.READER,
-        espresso_text.READER,
-        gaussian.READER,
-        gaussian_fchk.READER,
-        orca.READER,
-        orca_property.READER,
-        orca_engrad.READER,
-        orca_hess.READER,
-        cp2k.READER,
-        pyscf_out.READER,
-        pyscf_chk.READER,
-        gpaw_gpw.READER,
-        gpaw_text.READER,
-        ase_traj.READER,
-        ase_db.READER,
-        extxyz.READER,
-    )
+    found: tuple[Reader, ...] = tuple(import_module(f"mlpdata.readers.{name}").READER for name in OWN)
+    return found
 
 
 class Plugin(NamedTuple):

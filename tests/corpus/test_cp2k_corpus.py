@@ -10,7 +10,7 @@ import pytest
 
 from mlpdata.frames import Frames, concatenate
 from mlpdata.readers.archive import open_input
-from mlpdata.readers.cp2k import READER
+from mlpdata.readers.cp2k.log import READER
 from mlpdata.readers.registry import Ending, Header, Opened, open_run
 
 ROOT = Path(__file__).parents[2]

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import gaussian, gaussian_fchk
 from mlpdata.readers.archive import open_input
-from mlpdata.readers.gaussian_frames import RELATIVE_TORQUE, TORQUE, torque
+from mlpdata.readers.gaussian import fchk as gaussian_fchk
+from mlpdata.readers.gaussian import log as gaussian
+from mlpdata.readers.gaussian.frames import RELATIVE_TORQUE, TORQUE, torque
 from mlpdata.readers.registry import Ending, Header, Opened
 from mlpdata.units import BOHR, HARTREE
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import orca, orca_hess, orca_property
 from mlpdata.readers.archive import open_input
+from mlpdata.readers.orca import hess as orca_hess
+from mlpdata.readers.orca import output as orca
+from mlpdata.readers.orca import property as orca_property
 from mlpdata.readers.registry import Ending, Header, Opened, Reader
 from mlpdata.units import VELOCITY
 

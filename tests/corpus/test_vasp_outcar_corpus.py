@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import vasp_outcar
 from mlpdata.readers.archive import Input, open_input
 from mlpdata.readers.registry import Ending, Header, Opened, open_run
+from mlpdata.readers.vasp import outcar as vasp_outcar
 
 ROOT = Path(__file__).parents[2]
 CORPUS = (ROOT / os.environ.get("MLPDATA_CORPUS", "../shared/corpus")).resolve()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import vasp_xml
 from mlpdata.readers.archive import open_input
 from mlpdata.readers.registry import Ending, Header, Opened
+from mlpdata.readers.vasp import xml as vasp_xml
 
 ROOT = Path(__file__).parents[2]
 CORPUS = (ROOT / os.environ.get("MLPDATA_CORPUS", "../shared/corpus")).resolve()

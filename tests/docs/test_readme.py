@@ -62,7 +62,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(command: str, folder: Path) -> str:
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    done = subprocess.run(shlex.split(command, comments=True), cwd=folder, capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        shlex.split(command, comments=True), cwd=folder, capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -101,13 +101,18 @@ def _report(lines: coverage.CoverageData) -> dict[str, Any]:
     cover.json_report(outfile=str(path))
     files = json.loads(path.read_text())["files"]
     return {
-        Path(file).stem: {
+        _name(Path(file)): {
             "reached": found["summary"]["covered_branches"],
             "branches": found["summary"]["num_branches"],
             "missing": found["missing_branches"],
         }
         for file, found in files.items()
     }
+
+
+def _name(path: Path) -> str:
+    """`gaussian.log` of a module of the readers."""
+    return ".".join(path.resolve().relative_to(READERS).with_suffix("").parts)
 
 
 def _tables(report: dict[str, Any]) -> str:
@@ -118,7 +123,7 @@ def _tables(report: dict[str, Any]) -> str:
     runs = json.loads((BUILD / "runs.json").read_text())
     rows = ["", "| target | executions | branches | reached | % |", "| --- | --- | --- | --- | --- |"]
     for name, target in TARGETS.items():
-        names = [path.stem for path in seeds.modules(name)] or ["archive"] * (name == "archive")
+        names = [_name(path) for path in seeds.modules(name)] or ["archive"] * (name == "archive")
         rows.append(
             f"| {name} | {runs.get(target.folder, 0):,} |{_share([report[one] for one in names if one in report])}"
         )

@@ -144,8 +144,7 @@ def modules(name: str) -> list[Path]:
 
 
 def _is_of_a_format(module: str) -> bool:
-    package, _, last = module.rpartition(".")
-    return package == "mlpdata.readers" and last not in INFRASTRUCTURE
+    return module.startswith("mlpdata.readers.") and module.rpartition(".")[2] not in INFRASTRUCTURE
 
 
 def dictionary(words: Sequence[bytes]) -> str:

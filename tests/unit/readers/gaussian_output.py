@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import gaussian
 from mlpdata.readers.archive import open_input
+from mlpdata.readers.gaussian import log as gaussian
 from mlpdata.readers.registry import Ending, Header, Opened, Reader
 from mlpdata.units import BOHR
 

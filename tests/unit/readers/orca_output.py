@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import orca
 from mlpdata.readers.archive import open_input
+from mlpdata.readers.orca import output as orca
 from mlpdata.readers.registry import Ending, Header, Opened, Reader
 from mlpdata.units import BOHR, HARTREE
 

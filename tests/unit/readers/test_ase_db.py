@@ -19,8 +19,8 @@ from ase.db import connect
 
 from mlpdata.errors import InputError, MlpdataError, ParseError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import ase_db
 from mlpdata.readers.archive import open_input
+from mlpdata.readers.ase import db as ase_db
 from mlpdata.readers.registry import Opened, Undeclared, recognise
 from mlpdata.schema.sidecar import Declared
 
@@ -260,7 +260,7 @@ def test_triggers_are_not_run(database: Path) -> None:
 
 def test_a_connection_can_do_nothing_but_read(database: Path) -> None:
     """Even a statement of our own that did more would be denied."""
-    from mlpdata.readers.ase_db_rows import _connection, _sqlite_database
+    from mlpdata.readers.ase.db_rows import _connection, _sqlite_database
 
     with open_input(database) as source, _connection(source) as connection:
         _sqlite_database(connection)

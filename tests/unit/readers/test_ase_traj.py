@@ -20,8 +20,8 @@ from ase.optimize import BFGS
 
 from mlpdata.errors import InputError, LimitExceeded, MlpdataError, ParseError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import ase_traj
 from mlpdata.readers.archive import LIMITS, Limits, open_input
+from mlpdata.readers.ase import traj as ase_traj
 from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, recognise
 from mlpdata.schema.sidecar import Declared
 

@@ -31,7 +31,7 @@ from cp2k_output import (
 )
 
 from mlpdata.errors import NotRecognised, ParseError
-from mlpdata.readers.cp2k import READER
+from mlpdata.readers.cp2k.log import READER
 from mlpdata.readers.registry import open_run
 from mlpdata.units import BOHR, HARTREE
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import espresso_xml
 from mlpdata.readers.archive import Input
-from mlpdata.readers.espresso_text import READER
+from mlpdata.readers.espresso import xml as espresso_xml
+from mlpdata.readers.espresso.text import READER
 from mlpdata.readers.fixed_width import columns
 from mlpdata.readers.registry import Ending, Opened
 from mlpdata.readers.text import numbers

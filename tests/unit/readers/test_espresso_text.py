@@ -13,8 +13,8 @@ import pytest
 
 from mlpdata.errors import MlpdataError, NotRecognised, ParseError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import espresso_text
 from mlpdata.readers.archive import Input, open_input
+from mlpdata.readers.espresso import text as espresso_text
 from mlpdata.readers.registry import Ending, Header, Opened
 from mlpdata.units import BOHR, F64, HARTREE, RYDBERG
 

@@ -10,8 +10,8 @@ import pytest
 
 from mlpdata.errors import MlpdataError, NotRecognised, ParseError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import espresso_xml
 from mlpdata.readers.archive import Input, open_input
+from mlpdata.readers.espresso import xml as espresso_xml
 from mlpdata.readers.registry import Ending, Header, Opened
 from mlpdata.units import BOHR, HARTREE
 

@@ -13,7 +13,7 @@ import pytest
 from mlpdata.errors import InputError, MlpdataError
 from mlpdata.frames import Frames, concatenate
 from mlpdata.readers.archive import Input
-from mlpdata.readers.extxyz import READER
+from mlpdata.readers.extxyz.frames import READER
 from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run
 from mlpdata.schema.sidecar import Declared
 

@@ -12,11 +12,13 @@ import pytest
 
 from mlpdata.errors import InputError, LimitExceeded, MlpdataError, ParseError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import foreign, foreign_ase, foreign_cclib
 from mlpdata.readers.archive import Input
-from mlpdata.readers.foreign_frames import Reading
-from mlpdata.readers.foreign_guard import TooLong, within
-from mlpdata.readers.foreign_table import CODES, Code
+from mlpdata.readers.foreign import adapter as foreign
+from mlpdata.readers.foreign import ase as foreign_ase
+from mlpdata.readers.foreign import cclib as foreign_cclib
+from mlpdata.readers.foreign.frames import Reading
+from mlpdata.readers.foreign.guard import TooLong, within
+from mlpdata.readers.foreign.table import CODES, Code
 from mlpdata.readers.registry import Ending, Header, open_run, own_readers, readers, recognise_file
 from mlpdata.testing.damage import SHIFTED, cuts, cuts_inside_lines, sampled, spoiled_numbers
 from mlpdata.testing.readings import Specimen, difference

@@ -28,7 +28,7 @@ from gaussian_output import (
 )
 
 from mlpdata.errors import ParseError
-from mlpdata.readers import gaussian
+from mlpdata.readers.gaussian import log as gaussian
 from mlpdata.units import BOHR, HARTREE
 
 DEBYE = 0.20819433270  # e*angstrom, from 1e-21 C m^2/s / c

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gaussian_output import SHAPES, Output, read, springs
 
-from mlpdata.readers import gaussian_fchk
+from mlpdata.readers.gaussian import fchk as gaussian_fchk
 from mlpdata.units import BOHR, HARTREE
 
 TEXT = (Path(__file__).parents[2] / "data" / "gaussian" / "springs.fchk").read_text()

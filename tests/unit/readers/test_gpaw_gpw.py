@@ -12,8 +12,8 @@ import pytest
 
 from mlpdata.errors import MlpdataError, ParseError
 from mlpdata.frames import Frames
-from mlpdata.readers import gpaw_gpw
 from mlpdata.readers.archive import open_input
+from mlpdata.readers.gpaw import gpw as gpaw_gpw
 from mlpdata.readers.registry import Ending, Header, Opened, open_run, recognise
 
 CELL = [[0.0, 2.0, 2.0], [2.0, 0.0, 2.0], [2.0, 2.0, 0.0]]

@@ -10,9 +10,9 @@ import pytest
 
 from mlpdata.errors import MlpdataError, ParseError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import gpaw_text
 from mlpdata.readers.archive import open_input
-from mlpdata.readers.gpaw_gpw import READER as GPW
+from mlpdata.readers.gpaw import text as gpaw_text
+from mlpdata.readers.gpaw.gpw import READER as GPW
 from mlpdata.readers.registry import Ending, Header, Opened, recognise
 
 DATA = Path(__file__).parents[2] / "data/gpaw"

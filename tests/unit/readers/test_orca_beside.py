@@ -13,8 +13,11 @@ import pytest
 from orca_output import STEPS, Reading, hartree, read
 
 from mlpdata.errors import InputError, ParseError
-from mlpdata.readers import orca_engrad, orca_files, orca_hess, orca_property
 from mlpdata.readers.archive import open_input
+from mlpdata.readers.orca import engrad as orca_engrad
+from mlpdata.readers.orca import files as orca_files
+from mlpdata.readers.orca import hess as orca_hess
+from mlpdata.readers.orca import property as orca_property
 from mlpdata.readers.registry import open_run, precedence, recognise, recognise_file
 from mlpdata.units import BOHR, HARTREE
 

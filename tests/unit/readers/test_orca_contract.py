@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlpdata.readers import orca, orca_engrad, orca_hess, orca_property
+from mlpdata.readers.orca import engrad as orca_engrad
+from mlpdata.readers.orca import hess as orca_hess
+from mlpdata.readers.orca import output as orca
+from mlpdata.readers.orca import property as orca_property
 from mlpdata.testing.contracts import ReaderContract
 
 FILES = Path(__file__).parents[2] / "data" / "orca"

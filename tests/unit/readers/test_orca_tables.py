@@ -7,7 +7,7 @@ import pytest
 from orca_output import STEPS, WATER, coordinates, gradient, hartree, opening, read, settings
 from orca_output import final as final_energy
 
-from mlpdata.readers.orca_tables import fixed_point
+from mlpdata.readers.orca.tables import fixed_point
 from mlpdata.units import BOHR, HARTREE
 
 N_STEPS = 40

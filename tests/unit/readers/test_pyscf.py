@@ -11,9 +11,10 @@ import pytest
 
 from mlpdata.errors import ParseError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import pyscf_chk, pyscf_out
 from mlpdata.readers.archive import Input
-from mlpdata.readers.pyscf_method import level
+from mlpdata.readers.pyscf import chk as pyscf_chk
+from mlpdata.readers.pyscf import output as pyscf_out
+from mlpdata.readers.pyscf.method import level
 from mlpdata.readers.registry import Ending, Header, Opened, open_run
 from mlpdata.units import BOHR, HARTREE
 

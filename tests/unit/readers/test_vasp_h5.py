@@ -13,9 +13,9 @@ import pytest
 
 from mlpdata.errors import LimitExceeded, ParseError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import vasp_h5
 from mlpdata.readers.archive import open_input
 from mlpdata.readers.registry import Ending, Header, Opened
+from mlpdata.readers.vasp import h5 as vasp_h5
 
 KBAR = 1602.176634
 CELL = np.array([[4.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.25, 0.0, 6.0]])

@@ -11,10 +11,10 @@ import pytest
 
 from mlpdata.errors import LimitExceeded, ParseError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import vasp_outcar
-from mlpdata.readers import vasp_outcar_steps as steps
 from mlpdata.readers.archive import Limits, open_input
 from mlpdata.readers.registry import Ending, Header, Opened
+from mlpdata.readers.vasp import outcar as vasp_outcar
+from mlpdata.readers.vasp import outcar_steps as steps
 
 KBAR = 1602.176634
 Reading = Callable[[str], tuple[Header, Frames | None, Ending]]

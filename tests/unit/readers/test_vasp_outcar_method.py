@@ -10,8 +10,10 @@ from typing import Any
 import outcar as o
 import pytest
 
-from mlpdata.readers import vasp_h5, vasp_outcar, vasp_xml
 from mlpdata.readers.registry import Header, open_run, recognise_file
+from mlpdata.readers.vasp import h5 as vasp_h5
+from mlpdata.readers.vasp import outcar as vasp_outcar
+from mlpdata.readers.vasp import xml as vasp_xml
 
 DIGEST = "0123456789abcdef" * 4
 Headed = Callable[..., Header]

@@ -12,9 +12,9 @@ import vasprun as v
 
 from mlpdata.errors import MlpdataError, ParseError
 from mlpdata.frames import Frames, concatenate
-from mlpdata.readers import vasp_xml
 from mlpdata.readers.archive import open_input
 from mlpdata.readers.registry import Ending, Header, Opened
+from mlpdata.readers.vasp import xml as vasp_xml
 
 KBAR = 1602.176634
 
