@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -238,3 +238,23 @@ def _add_cells(found: Companions, companion: Input) -> None:
 def _lines(text: bytes) -> Iterator[bytes]:
     """The whole lines of a text; what is cut has no end."""
     yield from text.split(b"\n")[:-1]
+
+
+def find(trajectories: Sequence[Trajectory], step: int | None, energy: float) -> tuple[Trajectory, Snapshot] | None:
+    """The frame of a step in any of several files.
+
+    Raises:
+        ParseError: only frames with another energy have this number.
+    """
+    refused: ParseError | None = None
+    for trajectory in trajectories:
+        try:
+            snapshot = trajectory.find(step, energy)
+        except ParseError as error:
+            refused = error
+        else:
+            if snapshot is not None:
+                return trajectory, snapshot
+    if refused is not None:
+        raise refused
+    return None

@@ -20,7 +20,7 @@ from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Input
 from mlpdata.readers.cp2k import blocks
 from mlpdata.readers.cp2k.blocks import Cell, Geometry, located
-from mlpdata.readers.cp2k.companions import Atoms, Companions, Snapshot, Trajectory
+from mlpdata.readers.cp2k.companions import Atoms, Companions, Trajectory, find
 from mlpdata.readers.cp2k.headings import Evaluation, Mark
 from mlpdata.readers.text import numbers
 from mlpdata.schema.properties import NO, UNKNOWN, YES
@@ -168,7 +168,7 @@ class Steps:
         with suppress(ParseError):
             energy, _ = self._energy(self.evaluations[index])
             return self._coordinates(index) is None and (
-                _find(self.companions.positions, self.numbered()[index], energy) is None
+                find(self.companions.positions, self.numbered()[index], energy) is None
             )
         return False
 
@@ -225,7 +225,7 @@ class Steps:
 
     def _atoms(self, step: int | None, energy: float) -> tuple[Atoms, int]:
         """The positions of a step from a companion file, and the number of the step."""
-        found = _find(self.companions.positions, step, energy)
+        found = find(self.companions.positions, step, energy)
         if found is None:
             known = ", ".join(trajectory.name for trajectory in self.companions.positions)
             raise ParseError(
@@ -305,7 +305,7 @@ class Steps:
         if mark := evaluation.marks.get("forces"):
             with located(self.source, mark.start):
                 return {"forces": Label(*blocks.forces(self.source, mark, n_atoms))}
-        found = _find(self.companions.forces, step, energy)
+        found = find(self.companions.forces, step, energy)
         if found is None:
             return {}
         forces = found[0].read(found[1]).values
@@ -356,7 +356,7 @@ class Steps:
     def _velocities(self, step: int | None, energy: float, kinetic: F64 | None) -> dict[str, Label]:
         """Velocities whose kinetic energy is the one that the log prints, which proves their unit."""
         try:
-            found = _find(self.companions.velocities, step, energy)
+            found = find(self.companions.velocities, step, energy)
             if found is None or self.geometry is None or kinetic is None:
                 return {}
             velocities = found[0].read(found[1]).values
@@ -388,26 +388,6 @@ class Steps:
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
-
-
-def _find(trajectories: Sequence[Trajectory], step: int | None, energy: float) -> tuple[Trajectory, Snapshot] | None:
-    """The frame of a step in any of several files.
-
-    Raises:
-        ParseError: only frames with another energy have this number.
-    """
-    refused: ParseError | None = None
-    for trajectory in trajectories:
-        try:
-            snapshot = trajectory.find(step, energy)
-        except ParseError as error:
-            refused = error
-        else:
-            if snapshot is not None:
-                return trajectory, snapshot
-    if refused is not None:
-        raise refused
-    return None
 
 
 def _converged(evaluation: Evaluation) -> int:
