@@ -33,10 +33,10 @@ types: install
 	$(BIN)/mypy
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=json:.coverage.json -m "not slow" $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term:skip-covered --cov-report=json:.coverage.json -m "not slow" $(PYTEST)
 
 test-all: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadscope $(PYTEST)
 
 test-long: install
 	$(BIN)/python -m pytest -m slow tests/reliability/test_damage_readers.py tests/security/test_hostile_readers.py $(PYTEST)

@@ -9,7 +9,7 @@ from specimens import DATA, FOUND, contract
 
 from mlpdata.readers.registry import own_readers
 
-READS = 12_000
+READS = 4_000
 """Damaged copies that are read in all, in the quick suite; tests/reliability/test_damage_readers.py reads the rest."""
 SORTS = 5
 N_FIXTURES = sum(map(len, FOUND.fixtures.values()))

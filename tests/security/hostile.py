@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from mlpdata.testing.readings import Reading, Specimen, difference
 
 SECRET = "123456.78901234"
 """What another file holds."""
-SECONDS = 1.0
+SECONDS = 1.0 if sys.gettrace() is None else 5.0
 MEMORY = 200 << 20
 READERS = {reader.name: reader for reader in readers()}
 

@@ -28,7 +28,7 @@ from mlpdata.testing import damage
 
 # -- patterns that go back
 
-N_INSERTIONS = max(20, 1500 // sum(map(len, FOUND.fixtures.values())))
+N_INSERTIONS = max(8, 600 // sum(map(len, FOUND.fixtures.values())))
 """Those that are drawn for each fixture in the quick suite."""
 LENGTH = 30_000
 """A pattern that takes time as the square of this needs seconds, a linear one a millisecond."""
@@ -75,7 +75,7 @@ def test_a_text_that_drives_patterns_back_takes_no_longer_than_its_length(fixtur
         complaint
         for path, content in specimen.files.items()
         for insertion in damage.sampled(insertions(content), N_INSERTIONS)
-        for complaint in complaints(specimen, path, insertion.of(content), insertion, limit=0.5)
+        for complaint in complaints(specimen, path, insertion.of(content), insertion, limit=SECONDS / 2)
     )
 
 
