@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.no_cover  # thousands of readings: traced they would take minutes
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin"
 BIN = Path(sys.executable).parent
 

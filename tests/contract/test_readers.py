@@ -9,6 +9,8 @@ from specimens import DATA, FOUND, contract
 
 from mlpdata.readers.registry import own_readers
 
+pytestmark = pytest.mark.no_cover  # thousands of readings: traced they would take minutes
+
 READS = 4_000
 """Damaged copies that are read in all, in the quick suite; tests/reliability/test_damage_readers.py reads the rest."""
 SORTS = 5

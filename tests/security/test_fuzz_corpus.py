@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from targets import FOLDER, TARGETS, Target, refused
 
+pytestmark = pytest.mark.no_cover  # thousands of readings: traced they would take minutes
+
 CORPUS = FOLDER / "fuzz"
 SECONDS = 1.0 if sys.gettrace() is None else 5.0
 """CPU time that one file may take."""

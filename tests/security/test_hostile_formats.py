@@ -16,6 +16,8 @@ from mlpdata.readers.archive import open_input
 from mlpdata.testing import damage
 from mlpdata.testing.readings import difference, read
 
+pytestmark = pytest.mark.no_cover  # thousands of readings: traced they would take minutes
+
 # -- XML
 
 XML_TRICKS: dict[str, Callable[[str], str]] = {

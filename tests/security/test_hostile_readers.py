@@ -26,6 +26,8 @@ from mlpdata.errors import LimitExceeded
 from mlpdata.readers.archive import Limits, open_input
 from mlpdata.testing import damage
 
+pytestmark = pytest.mark.no_cover  # thousands of readings: traced they would take minutes
+
 # -- patterns that go back
 
 N_INSERTIONS = max(8, 600 // sum(map(len, FOUND.fixtures.values())))
