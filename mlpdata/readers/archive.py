@@ -16,7 +16,7 @@ from typing import IO, Any
 import zstandard
 
 from mlpdata.digest import sha256, sha256_file
-from mlpdata.errors import InputError, LimitExceeded
+from mlpdata.errors import InputError, LimitExceeded, ParseError
 from mlpdata.schema.sidecar import Declared
 
 Buffer = bytes | mmap.mmap
@@ -274,3 +274,13 @@ def _expanded(path: Path, pieces: Iterator[bytes], stored: int, limits: Limits) 
         else:
             with _mapped(out) as mapped:
                 yield mapped, cut
+
+
+@contextmanager
+def located(source: Input, offset: int) -> Iterator[None]:
+    """Give the line at `offset` to a ParseError that does not know its own."""
+    try:
+        yield
+    except ParseError as error:
+        error.line = error.line or source.line(offset)
+        raise

@@ -240,7 +240,7 @@ def recognise(source: Input) -> Reader:
     for reader in readers():
         if any(fnmatch.fnmatch(name, pattern) for pattern in reader.patterns):
             return reader
-    known = ", ".join(reader.name for reader in readers())
+    known = ", ".join(dict.fromkeys(reader.name.partition("/")[0] for reader in readers()))
     raise NotRecognised(f"expected an output of a known code ({known}), found something else.", path=source.path)
 
 

@@ -67,3 +67,18 @@ def _odd_field(text: bytes) -> str:
         except ValueError:
             return token[:40].decode("latin-1")
     return next((token[:40].decode("latin-1") for token in text.split() if token.translate(None, _NUMERIC)), "nothing")
+
+
+def first(pattern: bytes, text: bytes) -> str | None:
+    """First group of the first match of `pattern`; None where there is none, or it is blank."""
+    match = re.search(pattern, text)
+    return match[1].decode("latin-1").strip() or None if match else None
+
+
+def first_number(pattern: bytes, text: bytes) -> float | None:
+    """The number that `pattern` finds; None where there is none, or none that can be read."""
+    match = re.search(pattern, text)
+    try:
+        return number(match[1]) if match else None
+    except ParseError:
+        return None

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -100,16 +98,6 @@ class Charges(NamedTuple):
     """[e], shape (n_atoms,)."""
     moments: F64 | None
     """Spin moments [muB], where spins differ."""
-
-
-@contextmanager
-def located(source: Input, offset: int) -> Iterator[None]:
-    """Give the line at `offset` to a ParseError that does not know its own."""
-    try:
-        yield
-    except ParseError as error:
-        error.line = error.line or source.line(offset)
-        raise
 
 
 def unit(name: bytes, dimension: str) -> str:

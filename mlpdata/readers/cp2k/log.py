@@ -20,10 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from mlpdata.digest import sha256_json
 from mlpdata.errors import ParseError
 from mlpdata.frames import by_block
-from mlpdata.readers.archive import Input
+from mlpdata.readers.archive import Input, located
 from mlpdata.readers.cp2k import companions as cp2k_companions
 from mlpdata.readers.cp2k import path as cp2k_path
-from mlpdata.readers.cp2k.blocks import located
 from mlpdata.readers.cp2k.companions import Companions
 from mlpdata.readers.cp2k.facts import Facts
 from mlpdata.readers.cp2k.headings import Run, runs

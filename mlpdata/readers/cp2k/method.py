@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 
 from mlpdata.elements import ATOMIC_NUMBERS
-from mlpdata.errors import ParseError
-from mlpdata.readers.text import number
+from mlpdata.readers.text import first, first_number
 from mlpdata.schema.method import Convergence, Hubbard, Kpoints, Method, Pseudopotential, Smearing
 from mlpdata.units import BOLTZMANN, scalar
 
@@ -68,12 +67,12 @@ def method(text: bytes, environment: bytes | None, elements: dict[str, str]) -> 
         environment: QS, FIST, QMMM, ...: whose energy is the label.
         elements: chemical symbols by name of the kind, where the table of coordinates tells them.
     """
-    version = _word(rb"CP2K\| version string: +CP2K version ([^\n]+)", text)
+    version = first(rb"CP2K\| version string: +CP2K version ([^\n]+)", text)
     functional, printed, exact = _functional(text, environment)
     kinds = _kinds(text)
-    bases = sorted({basis for _, block in kinds if (basis := _word(rb"Orbital Basis Set +(\S+)", block))})
-    cutoff = _value(rb"QS\| Density cutoff \[a\.u\.\]: +(\S+)\n", text)
-    temperature = _value(rb"Electronic temperature \[K\]: +(\S+)\n", text)
+    bases = sorted({basis for _, block in kinds if (basis := first(rb"Orbital Basis Set +(\S+)", block))})
+    cutoff = first_number(rb"QS\| Density cutoff \[a\.u\.\]: +(\S+)\n", text)
+    temperature = first_number(rb"Electronic temperature \[K\]: +(\S+)\n", text)
     return Method(
         code="cp2k",
         code_version=version,
@@ -92,7 +91,7 @@ def method(text: bytes, environment: bytes | None, elements: dict[str, str]) -> 
         ),
         external=_external(text, environment),
         convergence=_convergence(text),
-        grid=_word(rb"QS\| Density plane wave grid type +([^\n]+)", text),
+        grid=first(rb"QS\| Density plane wave grid type +([^\n]+)", text),
         settings_as_printed=_settings(text),
     )
 
@@ -100,21 +99,6 @@ def method(text: bytes, environment: bytes | None, elements: dict[str, str]) -> 
 def has_smearing(text: bytes) -> bool:
     """Whether occupations are smeared, so that the total energy is a free energy."""
     return re.search(rb"\n +Smear method: +(?:FERMI_DIRAC|GAUSSIAN|METHFESSEL|MARZARI)", text) is not None
-
-
-def _word(pattern: bytes, text: bytes) -> str | None:
-    """First group of the first match of `pattern`, or None."""
-    match = re.search(pattern, text)
-    return match[1].decode("latin-1").strip() or None if match else None
-
-
-def _value(pattern: bytes, text: bytes) -> float | None:
-    """The number that `pattern` finds; None where there is none, or none that can be read."""
-    match = re.search(pattern, text)
-    try:
-        return number(match[1]) if match else None
-    except ParseError:
-        return None
 
 
 def _functional(text: bytes, environment: bytes | None) -> tuple[str | None, str | None, float | None]:
@@ -127,18 +111,18 @@ def _functional(text: bytes, environment: bytes | None) -> tuple[str | None, str
         )
     if environment in (b"MIXED", b"EMBED"):
         return None, None, None  # several methods in one energy
-    if parameters := _word(rb"\n xTB\| Parameter file +(\S+)", text):
+    if parameters := first(rb"\n xTB\| Parameter file +(\S+)", text):
         return ("GFN1-xTB" if parameters == "xTB_parameters" else "xTB"), parameters, None
     if b"\n DFTB| " in text:
         return "DFTB", "DFTB", None
-    if named := _word(rb"\n SE\| Method: +(\S+)", text):
+    if named := first(rb"\n SE\| Method: +(\S+)", text):
         return named, named, None
     return _density_functional(text)
 
 
 def _density_functional(text: bytes) -> tuple[str | None, str | None, float | None]:
     sections = _SECTION.findall(text)
-    exact = _value(rb"HFX_INFO\| FRACTION: +(\S+)\n", text)
+    exact = first_number(rb"HFX_INFO\| FRACTION: +(\S+)\n", text)
     names = tuple(name.decode() for name, _ in sections)
     if not names:
         nothing = b"\n FUNCTIONAL| NO EXCHANGE-CORRELATION" in text
@@ -156,8 +140,8 @@ def _density_functional(text: bytes) -> tuple[str | None, str | None, float | No
 
 def _hybrid(text: bytes, sections: list[tuple[bytes, bytes]], name: str, exact: float, printed: str) -> str:
     """PBE0 and its truncated form, HSE06, B3LYP of libxc; any other mixture keeps the name that is printed."""
-    potential = _word(rb"HFX_INFO\| Interaction Potential: +(\S+)\n", text)
-    omega = _value(rb"HFX_INFO\| Omega: +(\S+)\n", text)
+    potential = first(rb"HFX_INFO\| Interaction Potential: +(\S+)\n", text)
+    omega = first_number(rb"HFX_INFO\| Omega: +(\S+)\n", text)
     names = {section.decode() for section, _ in sections}
     if names == {"PBE", "XWPBE"} and exact == 0.25 and potential == "SHORTRANGE" and omega == 0.11:
         return "HSE06"
@@ -200,7 +184,7 @@ def _element(kind: str, elements: dict[str, str]) -> str:
 def _potentials(kinds: list[tuple[str, bytes]], elements: dict[str, str]) -> tuple[Pseudopotential, ...]:
     found = set()
     for kind, block in kinds:
-        if title := _word(rb"(?:GTH|SGP) Potential information for +(\S+)", block):
+        if title := first(rb"(?:GTH|SGP) Potential information for +(\S+)", block):
             valence = re.search(r"-q(\d{1,3})$", title)
             exchange = re.match(r"(?:GTH|SGP)-(\w+?)(?:-q\d+)?$", title)
             found.add(
@@ -213,11 +197,11 @@ def _potentials(kinds: list[tuple[str, bytes]], elements: dict[str, str]) -> tup
 
 
 def _hubbard(text: bytes, kinds: list[tuple[str, bytes]], elements: dict[str, str]) -> tuple[Hubbard, ...]:
-    scheme = _word(rb"DFT\+U\| Method +(\S+)", text)
+    scheme = first(rb"DFT\+U\| Method +(\S+)", text)
     found = []
     for kind, block in kinds:
-        u = _value(rb"U\(eff\) = \(U - J\) value in \[eV\]: +(\S+)\n", block)
-        momentum = _value(rb"Angular quantum momentum number L: +(\S+)\n", block)
+        u = first_number(rb"U\(eff\) = \(U - J\) value in \[eV\]: +(\S+)\n", block)
+        momentum = first_number(rb"Angular quantum momentum number L: +(\S+)\n", block)
         if u:
             orbital = "spdf"[int(momentum)] if momentum in (0, 1, 2, 3) else None
             found.append(
@@ -228,16 +212,16 @@ def _hubbard(text: bytes, kinds: list[tuple[str, bytes]], elements: dict[str, st
 
 def _kpoints(text: bytes) -> Kpoints | None:
     grid = re.search(rb"BRILLOUIN\| K-Point grid +(\d{1,4}) +(\d{1,4}) +(\d{1,4})\n", text)
-    scheme = _word(rb"BRILLOUIN\| K-point scheme +(\S+)\n", text)
+    scheme = first(rb"BRILLOUIN\| K-point scheme +(\S+)\n", text)
     if scheme is None:
         return Kpoints(mesh=(1, 1, 1), centring="gamma", count=1) if b"\n QS|" in text else None
-    count = _value(rb"BRILLOUIN\| List of Kpoints [^\n]*? (\d+)\n", text)
+    count = first_number(rb"BRILLOUIN\| List of Kpoints [^\n]*? (\d+)\n", text)
     mesh = (int(grid[1]), int(grid[2]), int(grid[3])) if grid else None
     return Kpoints(mesh=mesh, centring=scheme.lower(), count=None if count is None else int(count))
 
 
 def _smearing(text: bytes, temperature: float | None) -> Smearing | None:
-    name = _word(rb"\n +Smear method: +(\S+)\n", text)
+    name = first(rb"\n +Smear method: +(\S+)\n", text)
     if name is None:
         return None
     width = BOLTZMANN * temperature if temperature is not None and name == "FERMI_DIRAC" else None
@@ -252,7 +236,7 @@ def _external(text: bytes, environment: bytes | None) -> tuple[str, ...]:
 
 
 def _convergence(text: bytes) -> Convergence:
-    steps = _value(rb"\n +max_scf: +(\S+)\n", text)
+    steps = first_number(rb"\n +max_scf: +(\S+)\n", text)
     return Convergence(max_electronic_steps=None if steps is None else int(steps))
 
 
@@ -260,8 +244,8 @@ def _settings(text: bytes) -> dict[str, str | float | int | bool]:
     """Thresholds of the density matrix and grids, which are no energies."""
     found: dict[str, str | float | int | bool] = {}
     for name, pattern in _SETTINGS:
-        if (value := _value(pattern, text)) is not None:
+        if (value := first_number(pattern, text)) is not None:
             found[name] = value
-    if named := _word(rb"\n QS\| Method: +(\S+)\n", text):
+    if named := first(rb"\n QS\| Method: +(\S+)\n", text):
         found["METHOD"] = named
     return found

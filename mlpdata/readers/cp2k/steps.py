@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from mlpdata.elements import SYMBOLS
 from mlpdata.errors import ParseError
-from mlpdata.readers.archive import Input
+from mlpdata.readers.archive import Input, located
 from mlpdata.readers.cp2k import blocks
-from mlpdata.readers.cp2k.blocks import Cell, Geometry, located
+from mlpdata.readers.cp2k.blocks import Cell, Geometry
 from mlpdata.readers.cp2k.companions import Atoms, Companions, Trajectory, find
 from mlpdata.readers.cp2k.headings import Evaluation, Mark
 from mlpdata.readers.text import numbers

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlpdata.errors import ParseError
-from mlpdata.readers.archive import Input
+from mlpdata.readers.archive import Input, located
 from mlpdata.readers.gpaw.tables import TO_SPACES, Mark, elements, is_index, real, table, vectors
 from mlpdata.readers.registry import Printed
 from mlpdata.readers.text import number, numbers
@@ -72,19 +71,19 @@ def frame(source: Input, step: Step, spin: str | None, warnings: dict[str, None]
     """
     marks = step.marks
     _refuse_unfinished(step)
-    with _located(source, marks["positions"]):
+    with located(source, marks["positions"].start):
         fields = table(source, marks["positions"])
         if fields.shape[1] not in (5, 8) or not is_index(fields[:, 0]):
             raise ParseError("expected index, symbol and coordinates of each atom, found other rows.")
         symbols = fields[:, 1]
         atomic_numbers, positions = elements(symbols), real(fields[:, 2:5])
-    with _located(source, marks.get("cell", marks["positions"])):
+    with located(source, marks.get("cell", marks["positions"]).start):
         pbc, cell = _cell(source, marks.get("cell"))
     labels: dict[str, F64] = {"cell": cell} if pbc.any() else {}  # a molecule's box is no cell (pitfall X4)
-    with _located(source, marks["energy"]):
+    with located(source, marks["energy"].start):
         labels["energy"] = np.array(_number_of(marks["energy"]))
     if "forces" in marks:
-        with _located(source, marks["forces"]):
+        with located(source, marks["forces"].start):
             labels["forces"] = vectors(table(source, marks["forces"], len(symbols)), symbols)
     if "correction" in marks:
         warnings["a van der Waals correction that was added outside of GPAW was not read"] = None
@@ -109,16 +108,6 @@ def _refuse_unfinished(step: Step) -> None:
         raise ParseError("expected an energy after the geometry, found none. The run was ended before it.")
     if not step.followed:
         raise ParseError("expected what follows the labels, found the end of the file. The file is cut.")
-
-
-@contextmanager
-def _located(source: Input, mark: Mark) -> Iterator[None]:
-    """Give the line of a heading to a ParseError that does not know its own."""
-    try:
-        yield
-    except ParseError as error:
-        error.line = error.line or source.line(mark.start)
-        raise
 
 
 def _cell(source: Input, mark: Mark | None) -> tuple[NDArray[np.int8], F64]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 
-from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Buffer
-from mlpdata.readers.text import number
+from mlpdata.readers.text import first, first_number
 from mlpdata.schema.method import Convergence, Method, Smearing
 from mlpdata.units import BOLTZMANN, scalar
 
@@ -110,21 +109,6 @@ def method(text: bytes, version: str | None, lines: list[str], excited_state: st
     )
 
 
-def _word(pattern: bytes, text: bytes) -> str | None:
-    """First group of the first match of `pattern`, or None."""
-    match = re.search(pattern, text)
-    return match[1].decode("latin-1").strip() or None if match else None
-
-
-def _value(pattern: bytes, text: bytes) -> float | None:
-    """The number that `pattern` finds; None where there is none, or none that can be read."""
-    match = re.search(pattern, text)
-    try:
-        return number(match[1]) if match else None
-    except ParseError:
-        return None
-
-
 def _functional(text: bytes, words: list[str]) -> tuple[str | None, str | None, float | None]:
     """Canonical name, what the file says, fraction of exact exchange.
 
@@ -133,15 +117,15 @@ def _functional(text: bytes, words: list[str]) -> tuple[str | None, str | None, 
     named = [word for word in words if word in _FUNCTIONAL_OF_KEYWORD]
     if re.search(rb"Ab initio Hamiltonian +Method +\.+ +Hartree-Fock", text) and not named:
         return "HF", "Hartree-Fock(GTOs)", 1.0
-    exchange = _word(rb"Exchange Functional +Exchange +\.+ +(\S+)", text)
-    correlation = _word(rb"Correlation Functional Correlation +\.+ +(\S+)", text)
-    local = _word(rb"LDA part of GGA corr\. +LDAOpt +\.+ +(\S+)", text)
+    exchange = first(rb"Exchange Functional +Exchange +\.+ +(\S+)", text)
+    correlation = first(rb"Correlation Functional Correlation +\.+ +(\S+)", text)
+    local = first(rb"LDA part of GGA corr\. +LDAOpt +\.+ +(\S+)", text)
     stated = rb"Fraction HF Exchange ScalHFX +\.+ +(\S+)"
-    fraction = _value(stated, text)
+    fraction = first_number(stated, text)
     if exchange is None or correlation is None:
         return (_FUNCTIONAL_OF_KEYWORD[named[0]], named[0], fraction) if named else (None, None, fraction)
-    double_hybrid = (_value(rb"Perturbative correction +\.+ +(\S+)", text) or 0.0) != 0.0
-    if _word(stated, text) is None:
+    double_hybrid = (first_number(rb"Perturbative correction +\.+ +(\S+)", text) or 0.0) != 0.0
+    if first(stated, text) is None:
         fraction = 0.0
     known = not double_hybrid and fraction is not None
     parts = _FUNCTIONAL_OF_PARTS.get((exchange, correlation, fraction or 0.0)) if known else None
@@ -170,7 +154,7 @@ def _bases(text: bytes, which: bytes) -> str | None:
 
 
 def _relativity(text: bytes, words: list[str]) -> str:
-    scalar_method = _word(rb"[Ss]calar relativistic method +\.+ +(\S+)", text)
+    scalar_method = first(rb"[Ss]calar relativistic method +\.+ +(\S+)", text)
     keyword = next((word for word in words if re.fullmatch(r"zora|iora|dkh[12]?|x2c", word)), None)
     name = (scalar_method or keyword or "none").upper()
     return {"NONE": "none", "DKH": "DKH2"}.get(name, name)
@@ -182,10 +166,10 @@ def _solvent(text: bytes, words: list[str]) -> str | None:
     named = next(filter(None, matches), None)
     if b"CPCM SOLVATION MODEL" not in text:
         return f"{named[1].upper()}({named[2].upper()})" if named else None
-    model = "SMD" if b"SMD-CDS" in text else _word(rb"Epsilon function type +\.+ +(\S+)", text) or "CPCM"
-    solvent = _word(rb"Solvent: +\.+ +(\S+)", text)
+    model = "SMD" if b"SMD-CDS" in text else first(rb"Epsilon function type +\.+ +(\S+)", text) or "CPCM"
+    solvent = first(rb"Solvent: +\.+ +(\S+)", text)
     if solvent in (None, "CUSTOM"):
-        epsilon = _value(rb"Epsilon +\.+ +(\S+)", text)
+        epsilon = first_number(rb"Epsilon +\.+ +(\S+)", text)
         solvent = named[2].upper() if named else f"epsilon={epsilon:g}" if epsilon is not None else "unknown"
     return f"{model}({solvent})"
 
@@ -202,20 +186,20 @@ def _average(text: bytes) -> str | None:
 
 
 def _smearing(lines: list[str]) -> Smearing | None:
-    temperature = _value(rb"(?i)\bsmeartemp[ =]+(\d+\.?\d*)", "\n".join(lines).encode())
+    temperature = first_number(rb"(?i)\bsmeartemp[ =]+(\d+\.?\d*)", "\n".join(lines).encode())
     return Smearing(method="fermi-dirac", width=BOLTZMANN * temperature) if temperature else None
 
 
 def target_temperature(lines: list[str]) -> float | None:
     """Set point of the thermostat of `%md`, `Thermostat CSVR, 300_K` [K]."""
-    return _value(rb"(?i)\bthermostat +[a-z]{1,20} *, *(\d+\.?\d*)_?k\b", "\n".join(lines).encode())
+    return first_number(rb"(?i)\bthermostat +[a-z]{1,20} *, *(\d+\.?\d*)_?k\b", "\n".join(lines).encode())
 
 
 def _convergence(text: bytes) -> Convergence:
-    electronic = _value(rb"Energy Change +TolE +\.\.\.\. +(\d\.\d{3}e\S+) Eh", text)
-    ionic = _value(rb"Energy Change +TolE +\.\.\.\. +(\d\.\d{4}e\S+) Eh", text)
-    force = _value(rb"Max\. Gradient +TolMAXG +\.\.\.\. +(\S+) Eh/bohr", text)
-    steps = _value(rb"Maximum # iterations +MaxIter +\.\.\.\. +(\d+)", text)
+    electronic = first_number(rb"Energy Change +TolE +\.\.\.\. +(\d\.\d{3}e\S+) Eh", text)
+    ionic = first_number(rb"Energy Change +TolE +\.\.\.\. +(\d\.\d{4}e\S+) Eh", text)
+    force = first_number(rb"Max\. Gradient +TolMAXG +\.\.\.\. +(\S+) Eh/bohr", text)
+    steps = first_number(rb"Maximum # iterations +MaxIter +\.\.\.\. +(\d+)", text)
     return Convergence(
         electronic=None if electronic is None else scalar(electronic, "hartree", "energy"),
         ionic_energy=None if ionic is None else scalar(ionic, "hartree", "energy"),
@@ -225,8 +209,8 @@ def _convergence(text: bytes) -> Convergence:
 
 
 def _grid(text: bytes) -> str | None:
-    accuracy = _word(rb"General Integration Accuracy +IntAcc +\.+ +(\S+)", text)
-    angular = _word(rb"Angular Grid \(max\. a\w+\.\) +AngularGrid +\.+ +([^\r\n]+)", text)
+    accuracy = first(rb"General Integration Accuracy +IntAcc +\.+ +(\S+)", text)
+    angular = first(rb"Angular Grid \(max\. a\w+\.\) +AngularGrid +\.+ +([^\r\n]+)", text)
     return ", ".join(part for part in (accuracy and f"IntAcc {accuracy}", angular) if part) or None
 
 

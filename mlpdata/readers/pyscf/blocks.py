@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlpdata.elements import atomic_number
 from mlpdata.errors import InputError, ParseError
-from mlpdata.readers.archive import Buffer, Input
+from mlpdata.readers.archive import Buffer
 from mlpdata.readers.pyscf.method import level
 from mlpdata.readers.text import number, numbers
 from mlpdata.schema.method import Method
@@ -61,16 +60,6 @@ class Cycle:
     def last(self, name: str) -> Mark | None:
         """The last event of a kind."""
         return self.marks[name][-1] if name in self.marks else None
-
-
-@contextmanager
-def located(source: Input, offset: int) -> Iterator[None]:
-    """Give the line at `offset` to a ParseError that does not know its own."""
-    try:
-        yield
-    except ParseError as error:
-        error.line = error.line or source.line(offset)
-        raise
 
 
 SCF = ""

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from mlpdata.digest import sha256_json
 from mlpdata.errors import ParseError
 from mlpdata.frames import by_block
-from mlpdata.readers.archive import Buffer, Input
+from mlpdata.readers.archive import Buffer, Input, located
 from mlpdata.readers.pyscf import blocks
 from mlpdata.readers.pyscf.blocks import Cycle, Geometry, Mark
 from mlpdata.readers.pyscf.method import method
@@ -274,17 +274,17 @@ def _frame(source: Input, build: Build, cycle: Cycle, warnings: list[str]) -> Fr
     if final is None:
         raise ParseError("expected the energy of the SCF, found none. The file is cut.")
     table = cycle.last("gradient")
-    with blocks.located(source, final.start):
+    with located(source, final.start):
         energies = blocks.energies(cycle)
         name, gradient = blocks.labelled(cycle, energies, warnings)
     moves = [mark.start for mark in (*cycle.marks.get("new", ()), *cycle.marks.get("rows", ()))]
     if cycle.rows < 0 or any(start < (table or final).start for start in moves):
         raise ParseError("expected one geometry before its energy, found none or another one in between.")
-    with blocks.located(source, cycle.rows):
+    with located(source, cycle.rows):
         geometry = blocks.geometry(source.data, cycle.rows, build.marks.get("atoms"))
     forces = None
     if gradient is not None:
-        with blocks.located(source, gradient.start):
+        with located(source, gradient.start):
             forces = blocks.gradient(source.data, gradient, geometry)
     flags = blocks.flags(source.data, cycle)
     level_of_theory = _method(build, flags, name)
