@@ -255,7 +255,7 @@ class _Run:
                 *self.gates.remarks(),
             ),
         )
-        return calculation.replace(group=_group(calculation, self.output))
+        return calculation.replace(group=_group(calculation, self.output), system=sidecar.system or "")
 
     def _forces_are(self) -> ForcesAre:
         return self.header.forces_are if self.forces_seen else "absent"

@@ -82,6 +82,12 @@ class Calculation(Noun):
     """Largest distance of neighbouring k points in the first cell, 2 pi / (length * divisions) [1/angstrom]."""
     group: str = ""
     """Configurations of one group never straddle a split."""
+    system: str = ""
+    """What was calculated: its name as declared, else the formula and the directions in which it is periodic."""
+    continues: str = ""
+    """Path of the calculation whose trajectory this one continues; empty where it begins one."""
+    rests_on: dict[str, str] = {}
+    """By field (kind, temperature_target, group, system, continues): who declared it, or what it was worked out from."""
     license: str | None = None
     """SPDX expression; None is unknown and blocks publishing."""
     citation: str | None = None

@@ -46,6 +46,8 @@ class Sidecar(Noun):
     """Set point of the thermostat [K]."""
     group: str | None = None
     """`file` (each run by itself), `folder` (all runs of one folder belong together), or a name."""
+    system: str | None = None
+    """Name of what was calculated."""
     tags: dict[str, str] = {}
     """Free marks, joined with those inherited."""
     units: dict[str, str] = {}

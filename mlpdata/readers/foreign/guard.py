@@ -40,4 +40,13 @@ def within(seconds: float, action: Callable[[], T]) -> T:
         timer.cancel()
         with lock:
             over.set()
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)
+        _let_arrive()
+
+
+def _let_arrive() -> None:
+    """Give an exception that was set in the last moment the time to arrive here, not in what follows.
+
+    To take it back by setting none leaves Python 3.11 turning in a circle wherever a tracer watches.
+    """
+    for _ in range(100):
+        pass
