@@ -49,6 +49,16 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_start(path: Path, n_bytes: int) -> str:
+    """Hexadecimal sha256 of the first `n_bytes` of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while n_bytes and (piece := file.read(min(n_bytes, 1 << 20))):
+            digest.update(piece)
+            n_bytes -= len(piece)
+    return digest.hexdigest()
+
+
 def canonical_json(value: Any) -> bytes:
     """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN, -0.0 as 0.0; keys are text.
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlpdata.discover import files_below
 from mlpdata.elements import SYMBOLS, hill
 from mlpdata.errors import MlpdataError, NotRecognised, UsageError
 from mlpdata.frames import Frames
 from mlpdata.readers.registry import Ending, Header, Undeclared, Unplaced, open_run, recognise_file
 from mlpdata.schema.properties import CONFIGURATION, NO, PROPERTIES
 from mlpdata.schema.sidecar import Declared
+from mlpdata.tree import folders
 
 
 def outputs_below(paths: Sequence[Path]) -> Iterator[Path]:
@@ -27,15 +27,22 @@ def outputs_below(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if not path.exists():
             raise UsageError("expected a file or folder, found nothing there.", path=path)
-        for file, named in files_below(path):
-            try:
-                if not named:
-                    recognise_file(file)
-            except NotRecognised:
-                continue
-            except MlpdataError:
-                pass  # a file that cannot be opened is reported when it is inspected
-            yield file
+        if not path.is_dir():
+            yield path
+            continue
+        for folder in folders(path):
+            yield from filter(_may_be_output, (folder.path / entry.name for entry in folder.entries))
+
+
+def _may_be_output(file: Path) -> bool:
+    """Whether a reader knows a file; one that cannot be opened is reported when it is inspected."""
+    try:
+        recognise_file(file)
+    except NotRecognised:
+        return False
+    except MlpdataError:
+        pass
+    return True
 
 
 def inspect_file(path: Path, declared: Declared | None = None) -> dict[str, Any]:

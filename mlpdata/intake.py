@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mlpdata.ahead import streams
-from mlpdata.checks.licenses import normalise
-from mlpdata.discover import Found, Output, absolute, find_outputs
-from mlpdata.errors import CheckFailed, InputError, MlpdataError, UsageError
+from mlpdata.discover import Found, Output, find_outputs
+from mlpdata.errors import CheckFailed, InputError, UsageError
 from mlpdata.known import VANISHED, Known
-from mlpdata.outcome import Entered, IngestReport, Refused
-from mlpdata.runs import Event, Unread
-from mlpdata.schema.calculation import Calculation, EnergyKind, Kind
+from mlpdata.outcome import IngestReport, Refused, refusal
+from mlpdata.portions import Notes, Taken, name_of, portions
+from mlpdata.relating import BY, WHY, amendments
+from mlpdata.said.sayings import Sayings
+from mlpdata.scan import CACHE, Cache, cache_at
+from mlpdata.schema.calculation import EnergyKind, Kind
 from mlpdata.schema.sidecar import Sidecar
-from mlpdata.store.commit import Repository
-from mlpdata.store.segment import Writer
+from mlpdata.search import absolute
+from mlpdata.store.commit import Repository, Staged
+from mlpdata.store.layout import work_folder
+from mlpdata.taking import Taker
 
 Progress = Callable[[int, int, str], None]
 """Called with files done, files in all, and the path just read."""
+
+
+class How(NamedTuple):
+    """How outputs are read; what comes of it does not depend on that."""
+
+    jobs: int
+    """Reading processes."""
+    scheduler: str
+    """Address of a dask.distributed scheduler; empty: processes of this machine."""
+    progress: Progress | None
+    """Called after each file."""
 
 
 def ingest(
@@ -31,36 +48,48 @@ def ingest(
     citation: str | None = None,
     kind: Kind | None = None,
     temperature: float | None = None,
+    group: str | None = None,
+    system: str | None = None,
     tags: dict[str, str] | None = None,
     units: dict[str, str] | None = None,
     names: dict[str, str] | None = None,
     energy_kind: EnergyKind | None = None,
     stress_sign: Literal["tension", "compression"] | None = None,
+    from_path: Sequence[str] = (),
+    maps: Sequence[Path] = (),
     default: Sidecar | None = None,
     jobs: int = 1,
+    scheduler: str = "",
+    follow_links: bool = False,
+    progress: Progress | None = None,
     strict: bool = False,
     dry_run: bool = False,
-    progress: Progress | None = None,
 ) -> IngestReport:
     """Read outputs and commit them, in one commit, to a store that is created where there is none.
 
     Args:
-        paths: files and folders.
+        paths: files, archives and folders.
         store: folder of the store.
-        license: SPDX expression; like the next eight it holds for all files, whatever sidecars say.
+        license: SPDX expression; like the next ten it holds for all files, whatever sidecars say.
         citation: how to cite the data.
         kind: what the configurations are there for.
         temperature: set point of the thermostat [K].
+        group: `file`, `folder`, or a name: what never straddles a split.
+        system: name of what was calculated.
         tags: free marks.
         units: of numbers whose file states none (extxyz), by dimension: energy, length, stress, ...
         names: that such files use, by property: {"energy": "REF_energy"}.
         energy_kind: what the energies of such files are.
         stress_sign: what a positive stress means in such files.
+        from_path: templates of paths such as `{system}/{temperature}K/{run}`, relative to each folder given.
+        maps: CSV files with a column `path`.
         default: what holds where neither an option nor a sidecar speaks.
         jobs: reading processes.
+        scheduler: address of a dask.distributed scheduler, whose workers read in place of processes of this machine.
+        follow_links: whether links to folders are followed.
+        progress: called after each file.
         strict: raise, and commit nothing, where a file could not be read or was cut off.
         dry_run: read and check, but write nothing.
-        progress: called after each file.
 
     Raises:
         UsageError: no such path, an unknown license or kind.
@@ -69,13 +98,16 @@ def ingest(
         StoreError: the store refuses; nothing was committed.
     """
     said = Sidecar(
-        license=_normal(license), citation=citation, kind=kind, temperature=temperature, tags=tags or {},
-        units=units or {}, names=names or {}, energy_kind=energy_kind, stress_sign=stress_sign,
+        license=license, citation=citation, kind=kind, temperature=temperature, group=group, system=system,
+        tags=tags or {}, units=units or {}, names=names or {}, energy_kind=energy_kind, stress_sign=stress_sign,
     )  # fmt: skip
     given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    project = absolute(Path(store)).parent
-    found = find_outputs(given, project, said, default or Sidecar())
-    return _Job(Path(store), jobs, strict, dry_run, progress).run(found, exact=False)
+    sayings = Sayings(said, default, templates=from_path, maps=maps)
+    with _cache(Path(store), dry_run) as cache:
+        found = find_outputs(given, absolute(Path(store)).parent, sayings, cache=cache, follow_links=follow_links)
+        return _Job(Path(store), How(jobs, scheduler, progress), strict=strict, dry_run=dry_run).run(
+            found, cache, exact=False
+        )
 
 
 def sync(
@@ -83,11 +115,15 @@ def sync(
     store: str | Path = "store",
     *,
     exact: bool = False,
+    from_path: Sequence[str] = (),
+    maps: Sequence[Path] = (),
     default: Sidecar | None = None,
     jobs: int = 1,
+    scheduler: str = "",
+    follow_links: bool = False,
+    progress: Progress | None = None,
     strict: bool = False,
     dry_run: bool = False,
-    progress: Progress | None = None,
 ) -> IngestReport:
     """Bring a store up to date with a tree of outputs, in one commit.
 
@@ -95,11 +131,15 @@ def sync(
         root: folder of outputs; calculations are named relative to it.
         store: folder of the store.
         exact: the snapshot shows exactly what the tree holds; calculations no longer in it are retracted.
+        from_path: templates of paths below the root such as `{system}/{temperature}K/{run}`.
+        maps: CSV files with a column `path`, relative to the root.
         default: what holds where no sidecar speaks, such as the project's license.
         jobs: reading processes.
+        scheduler: address of a dask.distributed scheduler, whose workers read in place of processes of this machine.
+        follow_links: whether links to folders are followed.
+        progress: called after each file.
         strict: raise, and commit nothing, where a file could not be read or was cut off.
         dry_run: read and check, but write nothing.
-        progress: called after each file.
 
     Raises:
         UsageError: no such folder.
@@ -110,25 +150,38 @@ def sync(
     tree = Path(root)
     if not tree.is_dir():
         raise UsageError("expected a folder of outputs, found none. Create it and put outputs in it.", path=root)
-    base = default or Sidecar()
-    found = find_outputs([tree], tree, Sidecar(), base.replace(license=_normal(base.license)))
-    return _Job(Path(store), jobs, strict, dry_run, progress).run(found, exact=exact)
+    sayings = Sayings(None, default, templates=from_path, maps=maps)
+    with _cache(Path(store), dry_run) as cache:
+        found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links)
+        return _Job(Path(store), How(jobs, scheduler, progress), strict=strict, dry_run=dry_run).run(
+            found, cache, exact=exact
+        )
 
 
-def _normal(license_text: str | None) -> str | None:
-    return None if license_text is None else normalise(license_text)
+def cache_of(store: Path) -> Path:
+    """Where the scan of a tree is remembered: beside the store."""
+    return work_folder(absolute(store)) / CACHE
+
+
+def _cache(store: Path, dry_run: bool) -> AbstractContextManager[Cache]:
+    """The cache of a store; a dry run writes nothing."""
+    return cache_at(cache_of(store), read_only=dry_run)
 
 
 class _Job:
-    """One ingest: reads what is new, stages it, commits once."""
+    """One ingest: reads what is new, stages it in portions, works out how runs hang together, commits once."""
 
-    def __init__(self, store: Path, jobs: int, strict: bool, dry_run: bool, progress: Progress | None) -> None:
-        self.store, self.jobs, self.strict, self.dry_run, self.progress = store, jobs, strict, dry_run, progress
+    def __init__(self, store: Path, how: How, *, strict: bool, dry_run: bool) -> None:
+        self.store, self.how, self.strict, self.dry_run = store, how, strict, dry_run
         self.report = IngestReport(dry_run=dry_run)
+        self._done = self._n_fresh = 0
 
-    def run(self, found: Found, exact: bool) -> IngestReport:
+    def run(self, found: Found, cache: Cache, exact: bool) -> IngestReport:
+        """Bring what was found into the store."""
         started = time.perf_counter()
-        self.report.not_outputs = found.not_outputs
+        report = self.report
+        report.not_outputs, report.passed_over = found.not_outputs, found.passed_over
+        report.conflicts, report.notes = found.conflicts, found.notes
         if not found.outputs:
             others = f"only {found.not_outputs} files that no reader knows" if found.not_outputs else "none"
             raise InputError(
@@ -137,17 +190,17 @@ class _Job:
         repository = self._repository()
         known = Known(repository, exact)
         outputs = [known.with_earlier_attributes(output) for output in found.outputs]
-        fresh = [output for output in outputs if not self._passed_over(output, known)]
+        fresh = [output for output in outputs if not self._passed_over(output, known, cache)]
+        self._n_fresh = len(fresh)
         if repository is None or self.dry_run:
-            self._stage(fresh, known, None)
+            self._take(fresh, Taker(known, cache, None), known)
             self._raise_if_strict()
         else:
-            with repository.stage() as writer:
-                self._stage(fresh, known, writer)
-                self._raise_if_strict()
-                self._commit(repository, writer, known)
-        self.report.seconds = round(time.perf_counter() - started, 3)
-        return self.report
+            staged = self._staged(fresh, repository, known, cache)
+            self._raise_if_strict()
+            self._commit(repository, staged, known)
+        report.seconds = round(time.perf_counter() - started, 3)
+        return report
 
     def _repository(self) -> Repository | None:
         """The store; None for a dry run where there is none yet."""
@@ -155,64 +208,62 @@ class _Job:
             return Repository.open(self.store) if self.store.exists() else None
         return Repository.open_or_create(self.store)
 
-    def _passed_over(self, output: Output, known: Known) -> bool:
-        """Whether there is nothing to read: the file cannot be, or the store shows it already."""
+    def _passed_over(self, output: Output, known: Known, cache: Cache) -> bool:
+        """Whether there is nothing to read: the file cannot be, is a copy, or the store shows it already."""
         if output.error is not None:
-            self._refuse(output.name, output.error)
+            self.report.refused.append(refusal(output.name, output.error))
+            return True
+        if known.is_copy(output):
+            self.report.copies += 1
+            self.report.unchanged.append(output.name)
             return True
         if known.shows(output):
             self.report.unchanged.append(output.name)
             return True
+        if before := cache.outcome(output.key):
+            self.report.refused.append(Refused(output.name, before["line"], before["code"], before["message"]))
+            return True
         return False
 
-    def _stage(self, outputs: list[Output], known: Known, writer: Writer | None) -> None:
-        """Read files in order; a damaged one costs itself only."""
-        for done, (output, events) in enumerate(streams(outputs, self.jobs), 1):
-            try:
-                self._stage_one(events, known, writer)
-            except InputError as error:
-                self._refuse(output.name, error)
-            if self.progress:
-                self.progress(done, len(outputs), output.name)
+    def _staged(self, fresh: list[Output], repository: Repository, known: Known, cache: Cache) -> list[Staged]:
+        """Segments of what is new, in their places, named by no snapshot yet."""
+        notes, cut, staged = Notes(repository), list(portions(fresh)), []
+        for portion in cut:
+            name = name_of(portion) if len(cut) > 1 else ""
+            taken = notes.read(name) if name else None
+            if taken is None:
+                with repository.stage() as writer:
+                    taken = self._take(portion, Taker(known, cache, writer), known)
+                    taken.staged = repository.adopt(writer)
+                if name:
+                    notes.write(name, taken)
+            else:
+                self._note(taken, known)
+                self._done += len(portion)
+            if taken.staged is not None:
+                staged.append(taken.staged)
+        return staged
 
-    def _stage_one(self, events: Iterable[Event], known: Known, writer: Writer | None) -> None:
-        """Read the runs of one file; the one in which reading ends in an error is abandoned, those before it stay."""
-        n_configurations, begun = 0, False
-        try:
-            for event in events:
-                if isinstance(event, Unread):
-                    self._refuse(event.name, event.error)
-                    continue
-                if writer is not None and not begun:
-                    writer.begin()
-                    begun = True
-                if not isinstance(event, Calculation):
-                    n_configurations += len(event)
-                    if writer is not None:
-                        writer.append(event)
-                    continue
-                if writer is not None:
-                    writer.end(event)
-                self._note(event, n_configurations, known.supersede(event))
-                n_configurations, begun = 0, False
-        except InputError:
-            if writer is not None and begun:
-                writer.abandon()
-            raise
+    def _take(self, outputs: list[Output], taker: Taker, known: Known) -> Taken:
+        """Read outputs in order."""
+        for output, events in streams(outputs, self.how.jobs, self.how.scheduler):
+            taker.take(output, events)
+            self._done += 1
+            if self.how.progress:
+                self.how.progress(self._done, self._n_fresh, output.name)
+        self._note(taker.taken, known)
+        return taker.taken
 
-    def _note(self, calculation: Calculation, n_configurations: int, replaced: bool) -> None:
-        report, source = self.report, calculation.sources[0]
-        report.entered.append(
-            Entered(calculation.path, calculation.id, n_configurations, calculation.status, source.reader, replaced)
-        )
-        report.unknown_license += calculation.license is None
-        report.left_out += [
-            Refused(calculation.path, lost.line or None, "left-out", lost.reason, lost.frames)
-            for lost in calculation.left_out
-        ]
-
-    def _refuse(self, name: str, error: MlpdataError) -> None:
-        self.report.refused.append(Refused(name, error.line, error.code, error.message))
+    def _note(self, taken: Taken, known: Known) -> None:
+        """Add what came of a portion to the report."""
+        report = self.report
+        for entered, reading in zip(taken.entered, taken.readings, strict=True):
+            report.entered.append(replace(entered, replaced=known.supersede(reading)))
+        report.refused += taken.refused
+        report.left_out += taken.left_out
+        report.changed += taken.changed
+        report.conflicts += taken.conflicts
+        report.unknown_license += taken.unknown_license
 
     def _raise_if_strict(self) -> None:
         damaged = self.report.damaged
@@ -222,16 +273,23 @@ class _Job:
             kind = InputError if self.report.exit_code else CheckFailed
             raise kind(f"{first.reason}{more} Nothing was committed.", path=first.path, line=first.line)
 
-    def _commit(self, repository: Repository, writer: Writer, known: Known) -> None:
+    def _commit(self, repository: Repository, staged: list[Staged], known: Known) -> None:
         report = self.report
         retract = known.retractions()
-        report.retracted = [calculation.path for _, calculation, reason in retract if reason == VANISHED]
+        report.retracted = [reading.path for _, reading, reason in retract if reason == VANISHED]
+        hidden = [(*key, reason) for key, _, reason in retract]
         message = f"{len(report.entered)} calculations with {report.n_entered} configurations"
+        amended = amendments(repository, staged, known, hidden)
         snapshot = repository.commit(
-            writer,
-            retract=[(segment, calculation.record, reason) for segment, calculation, reason in retract],
+            staged=staged,
+            retract=hidden,
             restore=known.restored,
+            amend=amended,
+            by=BY,
+            why=WHY,
             message=message + (f"; {len(retract)} retracted" if retract else ""),
         )
+        Notes(repository).clear()
+        report.amended = len(amended)
         report.snapshot, report.content = snapshot.id, snapshot.content
         report.n_configurations = snapshot.n_configurations

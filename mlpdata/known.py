@@ -2,63 +2,129 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from mlpdata.digest import sha256_file
+import numpy as np
+
+from mlpdata.digest import sha256_start
 from mlpdata.discover import Output
 from mlpdata.readers.registry import precedence, reader_version
-from mlpdata.schema.calculation import Calculation
+from mlpdata.schema.calculation import Calculation, Source, Status
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.commit import Repository
+from mlpdata.store.index import Ids
+from mlpdata.store.snapshot import OpenSnapshot
 
 VANISHED = "no longer in the tree"
 SUPERSEDED = "superseded by a newer reading"
+Key = tuple[str, str]
+"""Segment, and digest of the record as stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is remembered of a stored calculation."""
+
+    path: str
+    id: str
+    run: str
+    identity: str
+    status: Status
+    status_reason: str
+    declared: Mapping[str, str]
+    """What users said of it."""
+    tags: Mapping[str, str]
+    rests_on: Mapping[str, str]
+    """Who said it, and what the rest was worked out from."""
+    sources: tuple[Source, ...]
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Digests of the files it was read from, without companions, which runs may share."""
+        return frozenset(source.sha256 for source in self.sources if source.role == "output")
+
+    @property
+    def companions(self) -> frozenset[str]:
+        """Digests of its companions."""
+        return frozenset(source.sha256 for source in self.sources if source.role == "companion")
+
+
+def reading_of(calculation: Calculation) -> Reading:
+    """What is remembered of a calculation."""
+    return Reading(
+        calculation.path,
+        calculation.id,
+        calculation.run,
+        calculation.identity,
+        calculation.status,
+        calculation.status_reason,
+        calculation.declared,
+        calculation.tags,
+        calculation.rests_on,
+        calculation.sources,
+    )
 
 
 class Known:
-    """What the store holds already, and what this ingest does to it."""
+    """What the store holds already, and what this ingest does to it.
+
+    Args:
+        repository: the store; None where there is none yet.
+        exact: the snapshot shall show what the tree holds, and nothing else.
+    """
 
     def __init__(self, repository: Repository | None, exact: bool) -> None:
-        snapshot = repository.snapshot() if repository is not None and repository.head() is not None else None
-        stored = snapshot.segment_calculations() if snapshot is not None else []
+        held = repository is not None and repository.head() is not None
+        self.snapshot: OpenSnapshot | None = repository.snapshot() if repository is not None and held else None
         self.exact = exact
-        self.visible = {(segment, one.record): one for segment, one, hidden in stored if not hidden}
-        self.hidden = {(segment, one.record): one for segment, one, hidden in stored if hidden}
-        self.restored: list[tuple[str, str]] = []
-        self._kept: set[tuple[str, str]] = set()
-        self._superseded: set[tuple[str, str]] = set()
+        self.visible: dict[Key, Reading] = {}
+        self.hidden: dict[Key, Reading] = {}
+        for segment, record, calculation, hidden in self.snapshot.keyed(amended=not exact) if self.snapshot else ():
+            (self.hidden if hidden else self.visible)[segment, record] = reading_of(calculation)
+        self.restored: list[Key] = []
+        self._kept: set[Key] = set()
+        self._superseded: set[Key] = set()
         self._claimed: set[str] = set()
-        self._of_source: dict[str, list[tuple[str, str]]] = {}
+        self._of_source: dict[str, list[Key]] = {}
+        self._of_run: dict[str, list[Key]] = {}
+        """Visible readings by id, by run, and by the paths of their outputs: none of these can be another."""
         for key, one in [*self.visible.items(), *self.hidden.items()]:
-            for digest in _outputs(one):
+            for digest in one.outputs:
                 self._of_source.setdefault(digest, []).append(key)
+        for key, one in self.visible.items():
+            for name in _names(one):
+                self._of_run.setdefault(name, []).append(key)
 
     def with_earlier_attributes(self, output: Output) -> Output:
-        """An output with what was declared of the same file before, where nothing new is said of it.
+        """An output with what was declared of the same file or run before, where nothing new is said of it.
 
         An exact sync declares everything anew: what the tree does not say no longer holds.
         """
         if self.exact:
             return output
-        for key in self._of_source.get(output.sha256, []):
+        for key in [*self._of_source.get(output.sha256, []), *self._of_run.get(f"path {output.name}", [])]:
             if key in self.visible:
-                earlier = Sidecar.from_declared(self.visible[key].declared)
-                return replace(output, sidecar=output.sidecar.over(earlier))
+                earlier = self.visible[key]
+                sidecar = output.sidecar.over(Sidecar.from_declared(earlier.declared))
+                return replace(output, sidecar=sidecar, rests_on={**earlier.rests_on, **output.rests_on})
         return output
 
-    def shows(self, output: Output) -> bool:
-        """Whether the store shows this run under these attributes, or an earlier file of this ingest is the same.
-
-        Of identical files the first by name counts. An exact sync also takes hidden readings back into view.
-        """
+    def is_copy(self, output: Output) -> bool:
+        """Whether an earlier file of this search, by name, holds the same bytes: of identical files the first counts."""
         if output.sha256 in self._claimed:
             return True
+        self._claimed |= {file.sha256 for file in output.files}
+        return False
+
+    def shows(self, output: Output) -> bool:
+        """Whether the store shows this run under these attributes; an exact sync takes hidden readings back into view."""
         digests = {file.sha256 for file in output.files}
-        self._claimed |= digests
         keys = dict.fromkeys(key for digest in digests for key in self._of_source.get(digest, []))
         same = [key for key in keys if self._same(output, self.visible.get(key) or self.hidden[key])]
         shown = [key for key in same if key in self.visible]
-        if shown and digests == {digest for key in shown for digest in _outputs(self.visible[key])}:
+        if shown and digests == {digest for key in shown for digest in self.visible[key].outputs}:
             self._kept.update(shown)
             return True
         if self.exact and same and not shown:
@@ -68,56 +134,104 @@ class Known:
             return True
         return self._shown_by_a_more_precise_file(output)
 
-    def _same(self, output: Output, calculation: Calculation) -> bool:
+    def _same(self, output: Output, reading: Reading) -> bool:
         """Same readers and same attributes; an ingest that says nothing new of a stored file changes nothing."""
-        if any(source.reader_version != reader_version(source.reader) for source in calculation.sources):
+        if any(source.reader_version != reader_version(source.reader) for source in reading.sources):
             return False
-        if not _same_companions(output, calculation):
+        if reading.companions != {one.sha256 for file in output.files for one in file.companions}:
             return False
         declared = output.sidecar.declared()
         if self.exact:
             names = {file.name for file in output.files}
-            return calculation.sources[0].path in names and calculation.declared == declared
-        return all(calculation.declared.get(name) == value for name, value in declared.items())
+            named = all(reading.rests_on.get(field) == words for field, words in output.rests_on.items())
+            return (
+                reading.sources[0].path in names
+                and reading.declared == declared
+                and named
+                and reading.tags == output.tags
+            )
+        return all(reading.declared.get(name) == value for name, value in declared.items())
 
     def _shown_by_a_more_precise_file(self, output: Output) -> bool:
         """Whether the run of a file that comes alone is there already, read from a file that prints more digits."""
         if self.exact or not output.run or output.others:
             return False
         return any(
-            one.run == output.run and precedence(one.sources[0].reader) < output.precedence
-            for one in self.visible.values()
+            self.visible[key].run == output.run and precedence(self.visible[key].sources[0].reader) < output.precedence
+            for key in self._of_run.get(f"run {output.run}", [])
         )
 
-    def supersede(self, calculation: Calculation) -> bool:
+    def earlier(self, output: Output) -> list[Key]:
+        """The calculations that were read from this run when all its files were others."""
+        digests = {file.sha256 for file in output.files}
+        names = [f"path {file.name}" for file in output.files] + ([f"run {output.run}"] if output.run else [])
+        keys = dict.fromkeys(key for name in names for key in self._of_run.get(name, []))
+        return [key for key in keys if not digests & self.visible[key].outputs]
+
+    def has_grown(self, output: Output, earlier: Sequence[Key]) -> bool:
+        """Whether the bytes that were read before are the beginning of a file as it is now."""
+        sources = {source.path: source for key in earlier for source in self.visible[key].sources[:1]}
+        return any(
+            isinstance(file.path, Path) and file.name in sources and _begins_with(file.path, sources[file.name])
+            for file in output.files
+        )
+
+    def continues(self, calculation: Calculation, ids: Ids, earlier: Sequence[Key]) -> bool:
+        """Whether a calculation has the header and the first configurations of one that was read before.
+
+        Args:
+            calculation: as it is now.
+            ids: of its configurations, shape (n_configurations, 16).
+            earlier: calculations that were read from the same run.
+        """
+        if self.snapshot is None:
+            return False
+        for key in earlier:
+            if self.visible[key].identity == calculation.identity:
+                before = self.snapshot.ids_of(*key)
+                if len(before) <= len(ids) and np.array_equal(before, ids[: len(before)]):
+                    return True
+        return False
+
+    def keep(self, keys: Sequence[Key]) -> None:
+        """These stay as they are."""
+        self._kept.update(keys)
+
+    def supersede(self, reading: Reading) -> bool:
         """Retract older readings of the same run or, with new attributes, of the same file; whether there were any."""
-        digests = _outputs(calculation)
+        of_same_files = {key for digest in reading.outputs for key in self._of_source.get(digest, [])}
+        of_same_run = {key for name in _names(reading) for key in self._of_run.get(name, [])}
         older = {
             key
-            for key, one in self.visible.items()
-            if one.id == calculation.id
-            or (key not in self._kept and (digests & _outputs(one) or (one.run and one.run == calculation.run)))
+            for key in of_same_files | of_same_run
+            if key in self.visible and (key not in self._kept or self.visible[key].id == reading.id)
         }
         self._superseded |= older
         return bool(older)
 
-    def retractions(self) -> list[tuple[str, Calculation, str]]:
+    def retractions(self) -> list[tuple[Key, Reading, str]]:
         """What the commit hides, with the reason."""
         gone = set(self.visible) - self._kept - self._superseded if self.exact else set()
         return [
-            (key[0], self.visible[key], reason)
+            (key, self.visible[key], reason)
             for keys, reason in ((self._superseded, SUPERSEDED), (gone, VANISHED))
             for key in sorted(keys)
         ]
 
 
-def _outputs(calculation: Calculation) -> set[str]:
-    """Digests of the files that a calculation was read from, without companions, which runs may share."""
-    return {source.sha256 for source in calculation.sources if source.role == "output"}
+def _names(reading: Reading) -> Iterator[str]:
+    """What a reading shares with any other reading of the same run."""
+    yield f"id {reading.id}"
+    if reading.run:
+        yield f"run {reading.run}"
+    for source in reading.sources:
+        if source.role == "output":
+            yield f"path {source.path}"
 
 
-def _same_companions(output: Output, calculation: Calculation) -> bool:
-    """Whether the companions of a run are those that it was read with."""
-    stored = {source.sha256 for source in calculation.sources if source.role == "companion"}
-    present = {sha256_file(path) for file in output.files for path in file.companions}
-    return stored == present
+def _begins_with(path: Path, source: Source) -> bool:
+    """Whether a file begins with the bytes of a source, and is longer."""
+    try:
+        return path.stat().st_size > source.bytes and sha256_start(path, source.bytes) == source.sha256
+    except OSError:
+        return False

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from mlpdata.errors import MlpdataError
+from mlpdata.tree import PassedOver
+
 
 @dataclass(frozen=True)
 class Entered:
@@ -31,6 +34,11 @@ class Refused:
     """Configurations lost; None where that is not known."""
 
 
+def refusal(name: str, error: MlpdataError) -> Refused:
+    """What is noted of a file that could not be read."""
+    return Refused(name, error.line, error.code, error.message)
+
+
 @dataclass
 class IngestReport:
     """What entered, what did not and why."""
@@ -45,6 +53,18 @@ class IngestReport:
     refused: list[Refused] = field(default_factory=list)
     left_out: list[Refused] = field(default_factory=list)
     """Configurations of files that otherwise entered."""
+    changed: list[Refused] = field(default_factory=list)
+    """Files under whose name another run was read before."""
+    copies: int = 0
+    """How many of the unchanged repeat the bytes of another file."""
+    passed_over: list[PassedOver] = field(default_factory=list)
+    """Files and folders that were not looked into, and why."""
+    amended: int = 0
+    """Calculations whose group, kind, temperature or chain is another now, in the light of what entered."""
+    conflicts: list[str] = field(default_factory=list)
+    """What was said of a run in two ways."""
+    notes: list[str] = field(default_factory=list)
+    """What was said and met nothing: rows of a map without a run, paths that no template matches."""
     not_outputs: int = 0
     """Files in folders that no reader knows."""
     unknown_license: int = 0

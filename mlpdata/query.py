@@ -61,7 +61,9 @@ def run_sql(
             connection.execute(f"SET {setting} = {value}")
         with _deadline(connection, timeout):
             return _answer(connection, query, memory)
-    except duckdb.InterruptException as error:
+    except (duckdb.InterruptException, OSError) as error:
+        if isinstance(error, OSError) and "INTERRUPT" not in str(error):  # as Arrow hands on what DuckDB says
+            raise
         raise UsageError(f"expected an answer within {timeout:g} s, found none. Narrow the query.") from error
     except duckdb.OutOfMemoryException as error:
         raise UsageError(f"expected a query that needs at most {memory >> 20} MiB, found more. Narrow it.") from error

@@ -21,6 +21,7 @@ from mlpdata.errors import InputError, UnitsUnknown
 from mlpdata.frames import Frames, by_block, concatenate
 from mlpdata.joining import Beside
 from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run
+from mlpdata.said.sayings import Said, against_output
 from mlpdata.schema.calculation import Calculation, ForcesAre, Kind, LeftOut, Source, Status
 from mlpdata.schema.method import Kpoints
 from mlpdata.units import CONSTANTS, F64
@@ -43,6 +44,8 @@ class Unread(NamedTuple):
         return f"{PurePosixPath(self.name).name}{line}, of the same run, could not be read: {self.error.message}"
 
 
+CONFLICT = "conflict: "
+"""Begins a warning that what is declared contradicts the output."""
 Event = Frames | Calculation | Unread
 """Frames of a run in order, then its Calculation, which closes it; last the files that could not be read."""
 FEW_ATOMS = 4096
@@ -129,10 +132,10 @@ def _in_larger_blocks(items: Iterable[object]) -> Iterator[object]:
 
 def _sources(output: Output, opened: Opened) -> tuple[Source, ...]:
     """A file and its companions as they were read."""
-    folder = PurePosixPath(output.name).parent
+    folder = output.name.removesuffix(output.path.name)
     return tuple(
         Source(
-            path=output.name if file is opened.input else str(folder / file.path.name),
+            path=output.name if file is opened.input else folder + file.path.name,
             sha256=file.sha256,
             bytes=file.stored_bytes,
             reader=opened.reader.name,
@@ -149,7 +152,7 @@ def _without_units(found: Undeclared, output: Output) -> UnitsUnknown:
     return UnitsUnknown(
         f"expected numbers with units, found a file that states none ({labels}). "
         "Say what they are: --units energy=eV,length=angstrom, or units: in mlpdata.yaml beside the file.",
-        path=output.path,
+        path=str(output.path),
     )
 
 
@@ -242,8 +245,9 @@ class _Run:
             kpoint_spacing=_spacing(self.header.method.kpoints, self.cell),
             license=sidecar.license,
             citation=sidecar.citation,
-            tags=sidecar.tags,
+            tags=self.output.tags,
             declared=sidecar.declared(),
+            rests_on=dict(self.output.rests_on),
             basis_fixed_at=self.header.basis_fixed_at,
             ledger=(*ending.ledger, *others),
             constants=CONSTANTS,
@@ -252,10 +256,20 @@ class _Run:
                 *ending.warnings,
                 *map(str, unread),
                 *self.notes,
+                *self._contradictions(),
                 *self.gates.remarks(),
             ),
         )
         return calculation.replace(group=_group(calculation, self.output), system=sidecar.system or "")
+
+    def _contradictions(self) -> Iterator[str]:
+        """Where what is declared is not what the output prints."""
+        header, sidecar = self.header, self.output.sidecar
+        for conflict in against_output(self.name, Said(sidecar), header.run_kind, header.temperature_target):
+            yield (
+                f"{CONFLICT}{conflict.field} is declared as {conflict.winner.value}, "
+                f"while the output says {conflict.loser.value}."
+            )
 
     def _forces_are(self) -> ForcesAre:
         return self.header.forces_are if self.forces_seen else "absent"

@@ -115,7 +115,9 @@ def _gates(snapshot: Snapshot, table: pa.Table, params: CheckParams) -> GateRepo
     records = table["calculation_record"].combine_chunks().dictionary_encode()
     calculation = records.indices.to_numpy()
     of_record = {
-        one.record: Circumstances.of(one.method, one.forces_are, one.energy_kind) for one in snapshot.calculations()
+        record: Circumstances.of(one.method, one.forces_are, one.energy_kind)
+        for _, record, one, hidden in snapshot.opened.keyed()
+        if not hidden
     }
     each = [of_record[record] for record in records.dictionary.to_pylist()]
     reports = []

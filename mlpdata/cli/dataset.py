@@ -46,6 +46,18 @@ def show(
                  "energy_no_entropy", "scf_converged", "step", "charge", "multiplicity", "theory"):  # fmt: skip
         say(f"{name:18s} {_text(found[name])}")
     _show_properties(found)
+    _show_history(found)
+
+
+def _show_history(found: dict[str, Any]) -> None:
+    """Who changed attributes of the calculation, when and why."""
+    from mlpdata.cli.annotate import change
+
+    for step in found["history"]:
+        if step["field"] not in ("declared", "rests_on"):  # they say the same in other words
+            why = f" ({step['why']})" if step["why"] else ""
+            by = f" by {step['by']}" if step["by"] else ""
+            say(f"{'amended':18s} {step['time']}{by}: {change(step['field'], step['old'], step['new'])}{why}")
 
 
 def _show_properties(found: dict[str, Any]) -> None:
@@ -69,7 +81,8 @@ def _show_native(snapshot: Any, found: dict[str, Any], json: bool) -> None:
     """The numbers of a configuration as its files printed them."""
     from mlpdata.native import printed
 
-    calculation = next(one for one in snapshot.calculations() if one.record == found["calculation_record"])
+    key = found["segment"], found["calculation_record"]
+    calculation = snapshot.opened.calculations_of([key])[key]
     numbers = printed(snapshot.read([bytes.fromhex(found["id"])]), 0, calculation)
     where = {"id": found["id"], "source": found["source"], "line": found["line"]}
     if json:
@@ -108,7 +121,7 @@ def configuration(snapshot: Any, prefix: str) -> dict[str, Any]:
         raise UsageError(f"expected 4 to 32 hexadecimal digits of an id, found {prefix!r}.")
     table = snapshot.sql(  # the prefix was just found to be hexadecimal digits
         "SELECT c.id, c.formula, c.calculation_id, c.kind, c.license, c.theory, s.path AS source, c.source_line AS line, "
-        "c.source_index, c.calculation_record, s.reader FROM configurations c "
+        "c.source_index, c.segment, c.calculation_record, s.reader FROM configurations c "
         "JOIN sources s USING (calculation_record, source_index) "
         f"WHERE starts_with(lower(hex(c.id)), '{prefix.lower()}') ORDER BY c.id, source LIMIT 2"
     )
@@ -120,8 +133,15 @@ def configuration(snapshot: Any, prefix: str) -> dict[str, Any]:
     if len({row["id"] for row in rows}) > 1:
         raise UsageError(f"expected one configuration whose id starts with {prefix}, found several. Give more digits.")
     row = rows[0]
-    frame = frame_json(snapshot.read([row["id"]]), 0)
-    return {**frame, **row, "id": row["id"].hex(), "calculation": row["calculation_id"]}
+    row["segment"] = snapshot.record.segments[row["segment"]]
+    history = snapshot.opened.history(row["segment"], row["calculation_record"])
+    return {
+        **frame_json(snapshot.read([row["id"]]), 0),
+        **row,
+        "id": row["id"].hex(),
+        "calculation": row["calculation_id"],
+        "history": [step._asdict() for step in history],
+    }
 
 
 def _show_snapshot(snapshot: Any, json: bool) -> None:

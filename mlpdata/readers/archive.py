@@ -1,34 +1,32 @@
-"""Inputs: plain or compressed files as one bounded buffer, with their digest and line numbers."""
+"""Inputs: plain or compressed files, also of archives, as one bounded buffer, with their digest and line numbers."""
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import mmap
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
-
-import zstandard
+from typing import IO, cast
 
 from mlpdata.digest import sha256, sha256_file
 from mlpdata.errors import InputError, LimitExceeded, ParseError
+from mlpdata.readers.codecs import DAMAGED, PIECE, codec_of
+from mlpdata.readers.place import Member, Place, Region
 from mlpdata.schema.sidecar import Declared
 
 Buffer = bytes | mmap.mmap
-PIECE = 1 << 20
-READ = 1 << 16
-SIP = 1 << 10
 HEAD = 1 << 16
 NOTHING_COMES_OUT = (
     "expected compressed data, found none that could be read. The file is cut or damaged; copy it again."
 )
+EMPTY = "expected an output, found an empty file. The run has not written anything."
 SMALL = 1 << 20
 """Plain inputs up to this size are read; to map one costs more than that."""
+JSON_LINE = 8
+"""JSON is often one line: how many times longer than others its lines may be."""
 IN_MEMORY = 64 << 20
 """Decompressed inputs up to this size stay in memory; larger ones go to a nameless file."""
 
@@ -43,6 +41,10 @@ class Limits:
     """Size after decompression."""
     ratio: int = 500
     """Expanded over stored size, asked once more than 64 MiB came out. Outputs of codes reach 50."""
+    archive_bytes: int = 1 << 40
+    """Size of all that an archive gives; each of its members is held to `expanded_bytes`."""
+    members: int = 1_000_000
+    """Members of one archive."""
     line_bytes: int = 32 << 20
     """Longest line."""
     atoms: int = 10_000_000
@@ -56,15 +58,15 @@ LIMITS = Limits()
 class Input:
     """One file, opened: `data` can be searched and sliced like bytes, whatever its size or compression."""
 
-    path: Path
+    path: Place
     data: Buffer
     sha256: str
-    """Of the stored bytes."""
+    """Of the stored bytes; those of a member of an archive are the ones that the archive holds."""
     stored_bytes: int
     compression: str | None = None
     """gz, bz2, xz, zst, or None."""
     cut: bool = False
-    """Whether a compressed stream ended early; what came out is in `data`."""
+    """Whether a compressed stream, or the archive around it, ended early; what came out is in `data`."""
     limits: Limits = LIMITS
     companions: tuple[Input, ...] = ()
     """Files beside it that hold a part of the same run, as its reader names them."""
@@ -86,106 +88,51 @@ class Input:
         return number
 
 
-@dataclass(frozen=True)
-class _Codec:
-    """One compression: its first bytes, and how it gives pieces of at most `PIECE` bytes."""
-
-    name: str
-    magic: bytes
-    pieces: Callable[[IO[bytes]], Iterator[bytes]]
-
-
-def _gz_pieces(raw: IO[bytes]) -> Iterator[bytes]:
-    decoder, chunk = zlib.decompressobj(31), raw.read(READ)
-    while chunk:
-        yield decoder.decompress(chunk, PIECE)
-        while decoder.unconsumed_tail and not decoder.eof:
-            yield decoder.decompress(decoder.unconsumed_tail, PIECE)
-        rest = decoder.unused_data if decoder.eof else b""
-        if decoder.eof and rest.strip(b"\0"):
-            decoder, chunk = zlib.decompressobj(31), rest  # gzip files may be concatenated
-            continue
-        chunk = raw.read(READ)
-        if chunk and decoder.eof:
-            decoder = zlib.decompressobj(31)
-    if not decoder.eof:
-        raise EOFError
-
-
-def _stream_pieces(new: Callable[[], Any]) -> Callable[[IO[bytes]], Iterator[bytes]]:
-    """Pieces of a bz2 or xz file; several streams may follow each other."""
-
-    def pieces(raw: IO[bytes]) -> Iterator[bytes]:
-        decoder, chunk = new(), raw.read(READ)
-        while chunk:
-            yield decoder.decompress(chunk, PIECE)
-            while not decoder.eof and not decoder.needs_input:
-                yield decoder.decompress(b"", PIECE)
-            rest = decoder.unused_data if decoder.eof else b""
-            chunk = rest if rest.strip(b"\0") else raw.read(READ)
-            if chunk and decoder.eof:
-                decoder = new()
-        if not decoder.eof:
-            raise EOFError
-
-    return pieces
-
-
-def _zst_pieces(raw: IO[bytes]) -> Iterator[bytes]:
-    """Fed in small sips, since a decoder of this library cannot be told how much to give: 32 KiB grow from 1 byte."""
-    decoder, chunk = zstandard.ZstdDecompressor().decompressobj(), raw.read(SIP)
-    while chunk:
-        yield decoder.decompress(chunk)
-        chunk = decoder.unused_data if decoder.eof and decoder.unused_data else raw.read(SIP)
-        if chunk and decoder.eof:
-            decoder = zstandard.ZstdDecompressor().decompressobj()
-    if not decoder.eof:
-        raise EOFError
-
-
-_CODECS = (
-    _Codec("gz", b"\x1f\x8b", _gz_pieces),
-    _Codec("bz2", b"BZh", _stream_pieces(bz2.BZ2Decompressor)),
-    _Codec("xz", b"\xfd7zXZ\x00", _stream_pieces(lzma.LZMADecompressor)),
-    _Codec("zst", b"\x28\xb5\x2f\xfd", _zst_pieces),
-)
-_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError, ValueError)
-"""What decoders raise where a stream is cut or damaged; what came out before may hold whole frames."""
-
-
-def _codec(raw: IO[bytes]) -> _Codec | None:
-    magic = raw.read(6)
-    raw.seek(0)
-    return next((codec for codec in _CODECS if magic.startswith(codec.magic)), None)
-
-
 @contextmanager
-def open_input(path: Path, limits: Limits = LIMITS) -> Iterator[Input]:
-    """Open a file for reading, decompressed where its first bytes say so.
+def open_input(path: Place, limits: Limits = LIMITS) -> Iterator[Input]:
+    """Open a file, or a member of an archive, for reading, decompressed where its first bytes say so.
 
     Raises:
         InputError: no such file, a folder, unreadable, or empty.
         LimitExceeded: larger than `limits` allows, stored or expanded, or with a longer line.
     """
-    with _opened(path) as (raw, size):
-        if size > limits.stored_bytes:
-            raise LimitExceeded(f"expected at most {limits.stored_bytes} bytes, found {size}.", path=path)
-        codec = _codec(raw)
-        if codec is None and size <= SMALL:
-            content = raw.read(SMALL)
-            _refuse_long_lines(path, content, limits)
-            yield Input(path, content, sha256(content), len(content), limits=limits)
-        elif codec is None:
-            with _mapped(raw) as mapped:
-                _refuse_long_lines(path, mapped, limits)
-                yield Input(path, mapped, sha256_file(path), size, limits=limits)
+    cut = isinstance(path, Member) and path.cut
+    with open_stored(path, limits) as (raw, size):
+        codec = codec_of(raw)
+        if codec is None:
+            with _whole(path, raw, size) as (stored, digest):
+                _refuse_long_lines(path, stored, limits)
+                yield Input(path, stored, digest, size, None, cut, limits)
         else:
-            with _expanded(path, codec.pieces(raw), size, limits) as (expanded, cut):
+            with _expanded(path, codec.pieces(raw), size, limits) as (expanded, ends_early):
                 _refuse_long_lines(path, expanded, limits)
-                yield Input(path, expanded, sha256_file(path), size, codec.name, cut, limits)
+                yield Input(path, expanded, _sha256(path), size, codec.name, cut or ends_early, limits)
 
 
-def _refuse_long_lines(path: Path, data: Buffer, limits: Limits) -> None:
+@contextmanager
+def _whole(path: Place, raw: IO[bytes], size: int) -> Iterator[tuple[Buffer, str]]:
+    """What is not compressed, and its digest: a member of an archive is in memory or mapped already."""
+    if isinstance(path, Member):
+        yield (raw if isinstance(raw, mmap.mmap) else raw.read()), _sha256(path)
+    elif size <= SMALL:
+        content = raw.read(SMALL)
+        yield content, sha256(content)
+    else:
+        with _mapped(raw) as mapped:
+            yield mapped, _sha256(path)
+
+
+def _sha256(path: Place) -> str:
+    """Digest of the stored bytes."""
+    if isinstance(path, Path):
+        return sha256_file(path)
+    if isinstance(path.content, bytes):
+        return sha256(path.content)
+    with path.content.mapped() as mapped, memoryview(mapped) as view:
+        return sha256(view)
+
+
+def _refuse_long_lines(path: Place, data: Buffer, limits: Limits) -> None:
     """A text without a line end for so long is none that a code wrote; asked before anything reads it whole.
 
     Raises:
@@ -193,49 +140,75 @@ def _refuse_long_lines(path: Path, data: Buffer, limits: Limits) -> None:
     """
     if b"\0" in data[:HEAD]:
         return  # binary formats have no lines
-    for begin in range(0, len(data) - limits.line_bytes + 1, limits.line_bytes):
-        if data.find(b"\n", begin, begin + limits.line_bytes) < 0:
+    bound = limits.line_bytes * (JSON_LINE if data[:1] in (b"{", b"[") else 1)
+    for begin in range(0, len(data) - bound + 1, bound):
+        if data.find(b"\n", begin, begin + bound) < 0:
             raise LimitExceeded(
-                f"expected lines of at most {limits.line_bytes} bytes, found a longer one. No code writes such lines.",
-                path=path,
+                f"expected lines of at most {bound} bytes, found a longer one. No code writes such lines.",
+                path=str(path),
             )
 
 
 @contextmanager
-def open_head(path: Path) -> Iterator[Input]:
-    """Open the first 64 KiB of a file only, for recognition; its digest is not worked out.
+def open_head(path: Place) -> Iterator[Input]:
+    """Open the first 64 KiB of a file or a member only, for recognition; its digest is not worked out.
 
     Raises:
         InputError: no such file, a folder, unreadable, or empty.
     """
-    with _opened(path) as (raw, size):
-        codec = _codec(raw)
+    with open_stored(path) as (raw, size):
+        codec = codec_of(raw)
         head = bytearray()
-        with suppress(*_DAMAGED):
+        with suppress(*DAMAGED):
             for piece in iter([raw.read(HEAD)]) if codec is None else codec.pieces(raw):
                 head += piece
                 if len(head) >= HEAD:
                     break
         if not head:
-            raise InputError(NOTHING_COMES_OUT, path=path)
+            raise InputError(NOTHING_COMES_OUT, path=str(path))
         yield Input(path, bytes(head[:HEAD]), "", size, codec.name if codec else None)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+def open_stored(path: Place, limits: Limits = LIMITS) -> Iterator[tuple[IO[bytes], int]]:
+    """The stored bytes of a file or a member as a file, and how many they are.
+
+    Raises:
+        InputError: no such file, a folder, unreadable, or empty.
+        LimitExceeded: larger than `limits` allows.
+    """
     try:
-        if path.is_dir():
-            raise InputError("expected a file, found a folder.", path=path)
-        size = path.stat().st_size
-        if not path.is_file():
-            raise InputError("expected a regular file, found a device, pipe or socket.", path=path)
-        if size == 0:
-            raise InputError("expected an output, found an empty file. The run has not written anything.", path=path)
-        raw = path.open("rb")
+        if isinstance(path, Member):
+            raw, size = _opened_member(path), len(path.content)
+        else:
+            raw, size = _opened_file(path)
     except OSError as error:
-        raise InputError(f"expected a readable file, found: {error.strerror or error}.", path=path) from error
+        raise InputError(f"expected a readable file, found: {error.strerror or error}.", path=str(path)) from error
     with raw:
+        if size > limits.stored_bytes:
+            raise LimitExceeded(f"expected at most {limits.stored_bytes} bytes, found {size}.", path=str(path))
         yield raw, size
+
+
+def _opened_file(path: Path) -> tuple[IO[bytes], int]:
+    if path.is_dir():
+        raise InputError("expected a file, found a folder.", path=path)
+    size = path.stat().st_size
+    if not path.is_file():
+        raise InputError("expected a regular file, found a device, pipe or socket.", path=path)
+    if size == 0:
+        raise InputError(EMPTY, path=path)
+    return path.open("rb"), size
+
+
+def _opened_member(member: Member) -> IO[bytes]:
+    if member.fault:
+        raise InputError(member.fault, path=str(member))
+    if not len(member.content):
+        raise InputError(EMPTY, path=str(member))
+    if isinstance(member.content, Region):
+        return cast("IO[bytes]", member.content.mapped())  # a mapping reads and seeks like a file
+    return BytesIO(member.content)
 
 
 @contextmanager
@@ -245,7 +218,7 @@ def _mapped(file: IO[bytes]) -> Iterator[mmap.mmap]:
 
 
 @contextmanager
-def _expanded(path: Path, pieces: Iterator[bytes], stored: int, limits: Limits) -> Iterator[tuple[Buffer, bool]]:
+def _expanded(path: Place, pieces: Iterator[bytes], stored: int, limits: Limits) -> Iterator[tuple[Buffer, bool]]:
     """Decompress into memory, or into a nameless file once it is large, stopping at the limits."""
     bound = min(limits.expanded_bytes, max(IN_MEMORY, limits.ratio * stored))
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as out:
@@ -253,7 +226,7 @@ def _expanded(path: Path, pieces: Iterator[bytes], stored: int, limits: Limits) 
         while total <= bound:
             try:
                 piece = next(pieces, None)
-            except _DAMAGED:
+            except DAMAGED:
                 cut = True
                 break
             if piece is None:
@@ -264,10 +237,10 @@ def _expanded(path: Path, pieces: Iterator[bytes], stored: int, limits: Limits) 
             raise LimitExceeded(
                 f"expected at most {bound} bytes after decompression, found more. "
                 "No output of a code shrinks so much; this looks like a decompression bomb.",
-                path=path,
+                path=str(path),
             )
         if total == 0:
-            raise InputError(NOTHING_COMES_OUT, path=path)
+            raise InputError(NOTHING_COMES_OUT, path=str(path))
         out.seek(0)
         if total <= IN_MEMORY:
             yield out.read(), cut

@@ -5,19 +5,19 @@ from __future__ import annotations
 import fnmatch
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 from numpy.typing import ArrayLike
 
 from mlpdata.errors import MlpdataError, NotRecognised, ParseError
 from mlpdata.frames import Frames, from_printed
 from mlpdata.readers.archive import LIMITS, Input, Limits, open_head, open_input
+from mlpdata.readers.place import Belonging, P, Place, beside
 from mlpdata.schema.calculation import EnergyKind, ForcesAre, LeftOut, RunKind, Status
 from mlpdata.schema.method import Method
 from mlpdata.schema.properties import PROPERTIES
@@ -116,9 +116,9 @@ class Reader(NamedTuple):
     same run in the same folder, those of the other readers of this code. None: it stands for itself."""
     precedence: int = 0
     """Of several files of one run the one with the lowest gives the frames: it prints most digits."""
-    companions: Callable[[Input], Sequence[Path]] = lambda _source: ()
-    """Existing files beside a source that hold a part of its run and are no outputs of their own. May look at `path`
-    and `head` only."""
+    companions: Callable[[Input], Belonging] = lambda _source: Belonging()
+    """Which files beside a source hold a part of its run and are no outputs of their own. May look at the name of
+    `path` and at `head` only."""
 
 
 @dataclass
@@ -149,12 +149,12 @@ class Opened:
                 else:
                     yield item
         except MlpdataError as error:
-            raise error.at(self.input.path) from error.__cause__
+            raise error.at(str(self.input.path)) from error.__cause__
         except (ValueError, IndexError, KeyError, TypeError, ArithmeticError, UnicodeError) as error:
             raise ParseError(
                 f"expected {self.reader.name}, found something else ({type(error).__name__}: {error}). "
                 "The file is damaged or of an unknown version; report it if the run is good.",
-                path=self.input.path,
+                path=str(self.input.path),
             ) from error
 
 
@@ -171,6 +171,7 @@ OWN = (
     "vasp.xml",
     "vasp.outcar",
     "vasp.h5",
+    "atomate2.taskdoc",
     "espresso.xml",
     "espresso.cp",
     "espresso.text",
@@ -241,10 +242,10 @@ def recognise(source: Input) -> Reader:
         if any(fnmatch.fnmatch(name, pattern) for pattern in reader.patterns):
             return reader
     known = ", ".join(dict.fromkeys(reader.name.partition("/")[0] for reader in readers()))
-    raise NotRecognised(f"expected an output of a known code ({known}), found something else.", path=source.path)
+    raise NotRecognised(f"expected an output of a known code ({known}), found something else.", path=str(source.path))
 
 
-def plain_name(path: Path) -> str:
+def plain_name(path: Place) -> str:
     """The name of a file without the suffixes of compressions."""
     name = path.name
     for suffix in (".gz", ".bz2", ".xz", ".zst"):
@@ -253,11 +254,11 @@ def plain_name(path: Path) -> str:
 
 
 @contextmanager
-def open_run(path: Path, limits: Limits = LIMITS, declared: Declared | None = None) -> Iterator[Opened]:
+def open_run(path: Place, limits: Limits = LIMITS, declared: Declared | None = None) -> Iterator[Opened]:
     """Open and recognise a file and its companions, then `for item in opened.items(): ...`.
 
     Args:
-        path: the file.
+        path: the file, or the member of an archive.
         limits: bounds of size.
         declared: what is said of numbers whose file states no units.
 
@@ -268,22 +269,25 @@ def open_run(path: Path, limits: Limits = LIMITS, declared: Declared | None = No
         source = stack.enter_context(open_input(path, limits))
         reader = recognise(source)
         source.declared = declared
-        source.companions = tuple(stack.enter_context(open_input(one, limits)) for one in reader.companions(source))
+        companions = beside(path, reader.companions(source))
+        source.companions = tuple(stack.enter_context(open_input(one, limits)) for one in companions)
         yield Opened(source, reader)
 
 
-class Recognised(NamedTuple):
+class Recognised(NamedTuple, Generic[P]):
     """What the first 64 KiB of a file tell."""
 
     reader: Reader
     run: str | None
     """What it shares with the other files of its run in the same folder, the code's name first; None: nothing."""
-    companions: tuple[Path, ...]
-    """Files beside it that are parts of its run and no outputs of their own."""
+    belonging: Belonging
+    """Which files beside it are parts of its run and no outputs of their own, whichever may come to lie there."""
+    companions: tuple[P, ...]
+    """Those that are there; of a member of an archive those around it."""
 
 
-def recognise_file(path: Path) -> Recognised:
-    """The reader for a file and what else belongs to its run, from its first 64 KiB only.
+def recognise_file(path: P) -> Recognised[P]:
+    """The reader for a file or a member and what else belongs to its run, from its first 64 KiB only.
 
     Raises:
         InputError: it cannot be opened, or no reader knows it.
@@ -292,7 +296,9 @@ def recognise_file(path: Path) -> Recognised:
         reader = recognise(source)
         run = reader.run_of(plain_name(path), source.head)
         code = reader.name.partition("/")[0]
-        return Recognised(reader, None if run is None else f"{code}:{run}", tuple(reader.companions(source)))
+        belonging = reader.companions(source)
+        shared = None if run is None else f"{code}:{run}"
+        return Recognised(reader, shared, belonging, beside(path, belonging))
 
 
 def reader_version(name: str) -> int | None:

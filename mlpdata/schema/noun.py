@@ -119,7 +119,7 @@ def first_fault(error: ValidationError, kind: type[Noun] | None = None) -> str:
 
 
 def _noun_in(annotation: Any) -> type[Noun]:
-    """The noun of a field that holds one, perhaps one or none, or a list of them."""
+    """The noun of a field that holds one, perhaps one or none, or several by name or in a list."""
     if isinstance(annotation, type) and issubclass(annotation, Noun):
         return annotation
-    return next(_noun_in(one) for one in get_args(annotation) if one not in (type(None), ...))
+    return next(_noun_in(one) for one in get_args(annotation) if one not in (str, type(None), ...))

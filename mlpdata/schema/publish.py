@@ -15,16 +15,18 @@ from mlpdata.schema.dft_record import DftRecord
 from mlpdata.schema.method import Method
 from mlpdata.schema.noun import SCHEMA_VERSION, Noun
 from mlpdata.schema.params import Params
-from mlpdata.schema.records import Snapshot, Split, View
-from mlpdata.schema.sidecar import Sidecar
+from mlpdata.schema.records import Amendment, Snapshot, Split, View
+from mlpdata.schema.sidecar import Sidecar, SidecarFile
 
 PUBLIC: tuple[type[Noun], ...] = (
+    Amendment,
     Calculation,
     Configuration,
     DftRecord,
     Method,
     Params,
     Sidecar,
+    SidecarFile,
     Snapshot,
     Source,
     Split,

@@ -1,12 +1,14 @@
-"""Records of the store and of what is derived from it: Snapshot, Split, View."""
+"""Records of the store and of what is derived from it: Snapshot, Amendment, Split, View."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import model_validator
+from pydantic import ConfigDict, Field, model_validator, with_config
+from typing_extensions import TypedDict  # pydantic cannot read the one of typing before Python 3.12
 
 from mlpdata.digest import sha256_json
+from mlpdata.schema.calculation import Kind
 from mlpdata.schema.noun import SCHEMA_VERSION, Noun, Sha256
 
 
@@ -21,6 +23,57 @@ class Retraction(Noun):
     """Why."""
 
 
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False, hide_input_in_errors=True))
+class Attributes(TypedDict, total=False):
+    """Attributes of a calculation that may change after it was stored, as its record spells them; those that did."""
+
+    kind: Kind
+    temperature_target: float | None
+    group: str
+    system: str
+    continues: str
+    rests_on: dict[str, str]
+    license: str | None
+    citation: str | None
+    tags: dict[str, str]
+    declared: dict[str, str]
+
+
+class Revision(Noun):
+    """What an amendment makes of one calculation."""
+
+    segment: Sha256
+    """Where it is stored."""
+    calculation: Sha256
+    """Digest of its record as stored."""
+    fields: Attributes = {}
+    """All attributes that differ from the stored record: the last revision of a calculation is its present state."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """How many of its first configurations are hidden: the run that it continues has them."""
+    content: Sha256
+    """What the calculation adds to content from here on."""
+
+
+class Amendment(Noun):
+    """Calculations that are shown with other attributes than those they were stored with."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Of the store's layout."""
+    by: str = ""
+    """Who amended; empty where nobody is named."""
+    time: str
+    """UTC, ISO 8601."""
+    why: str = ""
+    """Reason."""
+    changes: tuple[Revision, ...]
+    """One a calculation."""
+
+    @property
+    def id(self) -> Sha256:
+        """Digest of the record."""
+        return sha256_json(self.as_json())
+
+
 class Snapshot(Noun):
     """A commit."""
 
@@ -32,6 +85,8 @@ class Snapshot(Noun):
     """In the order of their commits."""
     retracted: tuple[Retraction, ...] = ()
     """What it hides."""
+    amendments: tuple[Sha256, ...] = ()
+    """What changed attributes, in this order; the last one that names a calculation counts."""
     content: Sha256
     """What it shows, whatever its segmentation, order and history."""
     n_configurations: int
@@ -42,6 +97,10 @@ class Snapshot(Noun):
     """UTC, ISO 8601."""
     message: str = ""
     """What the committer says."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as JSON values; without amendments it is what it was before there were any, and so is its id."""
+        return {name: value for name, value in super().as_json().items() if name != "amendments" or value}
 
     @property
     def id(self) -> Sha256:

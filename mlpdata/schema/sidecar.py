@@ -75,26 +75,49 @@ class Sidecar(Noun):
         said = {name: value for name in Declared.model_fields if (value := getattr(self, name)) is not None}
         return Declared(**said)
 
+    def fields(self) -> dict[str, Any]:
+        """What is set, by field; those of names and values taken apart as `tags.name`."""
+        plain = {name: value for name, value in dict(self).items() if value is not None and name not in MAPPINGS}
+        joined = {f"{name}.{key}": value for name in MAPPINGS for key, value in sorted(getattr(self, name).items())}
+        return {**plain, **joined}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Sidecar:
+        """The sidecar whose `fields` these are, values validated anew; they may also be text."""
+        nested: dict[str, Any] = {name: {} for name in MAPPINGS}
+        for name, value in fields.items():
+            field, _, key = name.partition(".")
+            if key:
+                nested[field][key] = value
+            else:
+                nested[field] = value
+        return cls.model_validate(nested)
+
     @classmethod
     def from_declared(cls, declared: Mapping[str, str]) -> Sidecar:
         """The sidecar whose `declared` this is."""
-        fields: dict[str, Any] = {name: {} for name in MAPPINGS}
-        for name, value in declared.items():
-            field, _, key = name.partition(".")
-            if key:
-                fields[field][key] = value
-            else:
-                fields[field] = json.loads(value) if field == "method" else value
-        return cls.model_validate(fields)
+        method = {"method": json.loads(declared["method"])} if "method" in declared else {}
+        return cls.from_fields({**declared, **method})
 
     def declared(self) -> dict[str, str]:
         """What is set, as text, for the calculation's record."""
-        plain = {
-            name: str(value)
-            for name, value in dict(self).items()
-            if value is not None and name not in (*MAPPINGS, "method")
+        return {
+            name: canonical_json(value.as_json()).decode() if isinstance(value, Method) else str(value)
+            for name, value in self.fields().items()
         }
-        if self.method is not None:
-            plain["method"] = canonical_json(self.method.as_json()).decode()
-        joined = {f"{name}.{key}": value for name in MAPPINGS for key, value in sorted(getattr(self, name).items())}
-        return {**plain, **joined}
+
+
+class SidecarFile(Sidecar):
+    """A whole `mlpdata.yaml`: what it says of its folder and those below, and rules that say more of single runs."""
+
+    from_path: str | tuple[str, ...] = ()
+    """Templates such as `{system}/{temperature}K`, relative to the folder of the file; the first that matches counts."""
+    map: str | tuple[str, ...] = ()
+    """CSV files in the folder of the file or below, whose column `path` is relative to it."""
+    runs: dict[str, Sidecar] = {}
+    """More of the runs whose path, relative to the folder, matches a pattern such as `md_*` or `**/slab`."""
+
+    @property
+    def said(self) -> Sidecar:
+        """What it says of all runs."""
+        return Sidecar(**{name: getattr(self, name) for name in Sidecar.model_fields})

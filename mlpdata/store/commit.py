@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from mlpdata import digest, durable
 from mlpdata.errors import CommitUncertain, CorruptError, NotFound, StoreError, UsageError
-from mlpdata.schema.records import Snapshot
+from mlpdata.schema.records import Amendment, Snapshot
 from mlpdata.store import layout
+from mlpdata.store.amendments import Amended, revisions
+from mlpdata.store.layout import Segment
 from mlpdata.store.rebase import Change, rebased
 from mlpdata.store.segment import Writer, kept_calculations, read_segment
 from mlpdata.store.snapshot import OpenSnapshot
@@ -25,6 +28,15 @@ EMPTY = "empty"
 """What HEAD says before the first commit."""
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHORTEST_PREFIX = 8
+
+
+class Staged(NamedTuple):
+    """What a writer brought, in its place in the store, though no snapshot names it yet."""
+
+    segment: str | None
+    """None where the store has all of it already."""
+    wanted: Mapping[int, str]
+    """What the commit shall show: what each calculation adds to content as stored, and its record."""
 
 
 class Repository:
@@ -46,7 +58,7 @@ class Repository:
             StoreError: the folder holds something else, or the disk refused.
         """
         store = Path(path)
-        parts = {layout.SNAPSHOTS, layout.SEGMENTS, layout.REFS, f"{layout.HEAD}.tmp"}
+        parts = {layout.SNAPSHOTS, layout.SEGMENTS, layout.AMENDMENTS, layout.REFS, f"{layout.HEAD}.tmp"}
         found = {child.name for child in store.iterdir()} if store.is_dir() else set()
         if found - parts:
             raise StoreError("expected an empty folder, found files. Choose another folder for the store.", path=store)
@@ -166,21 +178,61 @@ class Repository:
         finally:
             writer.discard()
 
+    def adopt(self, writer: Writer) -> Staged | None:
+        """Finish what a writer staged and move it to its place, where `commit` and `pending` find it.
+
+        Returns:
+            What to give to them; None where the writer brought nothing.
+
+        Raises:
+            StoreError: the disk refused; nothing changed.
+        """
+        finished = writer.finish()
+        wanted = dict(writer.wanted)
+        if finished is not None:
+            return Staged(self._in_its_place(*finished), wanted)
+        return Staged(None, wanted) if wanted else None
+
+    def pending(
+        self,
+        staged: Iterable[Staged] = (),
+        *,
+        retract: Iterable[tuple[str, str, str]] = (),
+        restore: Iterable[tuple[str, str]] = (),
+    ) -> OpenSnapshot:
+        """The snapshot that such a `commit` would make now, opened for reading; nothing is written.
+
+        Raises:
+            NotFound: a calculation to retract or restore is not in the store.
+        """
+        change = _change(staged, retract, restore)
+        snapshot, _ = rebased(self.path, self.head(), change, "", _now())
+        return OpenSnapshot(self.path, snapshot)
+
     def commit(
         self,
         writer: Writer | None = None,
         *,
+        staged: Iterable[Staged] = (),
         retract: Iterable[tuple[str, str, str]] = (),
         restore: Iterable[tuple[str, str]] = (),
+        amend: Iterable[Amended] = (),
+        by: str = "",
+        why: str = "",
         message: str = "",
         time: str | None = None,
     ) -> Snapshot:
-        """Make what was staged, retracted and restored the current version, whole or not at all.
+        """Make what was staged, retracted, restored and amended the current version, whole or not at all.
 
         Args:
             writer: from `stage`. A calculation that is stored already is shown again rather than stored twice.
+            staged: from `adopt`, what further writers brought.
             retract: segment, record and reason of calculations to hide.
             restore: segment and record of calculations to show again.
+            amend: stored calculations, also of what is staged, as they shall be shown. What changes nothing is
+                dropped; of two writers that amend the same calculation the later one's attributes count.
+            by: who amends.
+            why: the reason.
             message: what the log says.
             time: ISO 8601, now by default.
 
@@ -190,30 +242,26 @@ class Repository:
         Raises:
             StoreError: the disk refused; nothing changed.
             CommitUncertain: the disk refused after HEAD was replaced.
-            NotFound: a calculation to retract or restore is not in the store.
+            NotFound: a calculation to retract, to restore or to amend is not in the store.
+            UsageError: an amendment of what is no attribute.
         """
         durable.refuse_network(self.path)
-        segment = self._adopt(writer) if writer is not None else None
-        change = Change(segment, dict(writer.wanted) if writer else {}, tuple(retract), tuple(restore))
+        mine = self.adopt(writer) if writer is not None else None
+        change = _change([*staged, *([mine] if mine is not None else [])], retract, restore)
+        change = change._replace(revisions=tuple(revisions(self.path, amend)), by=by, why=why)
         durable.make_folder(self.work)
         with durable.lock(self.work / "lock"):
             self._sweep()
             head = self.head()
-            snapshot = rebased(
-                self.path, head, change, message, time or datetime.now(UTC).isoformat(timespec="seconds")
-            )
-            if head is not None and (snapshot.segments, snapshot.retracted) == (head.segments, head.retracted):
+            snapshot, amendment = rebased(self.path, head, change, message, time or _now())
+            if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
                 return head
-            self._publish(snapshot)
+            self._publish(snapshot, amendment)
         return snapshot
 
-    def _adopt(self, writer: Writer) -> str | None:
+    def _in_its_place(self, segment: Segment, folder: Path) -> str:
         """Move a finished segment to its place; one from an attempt that died is taken as it is."""
-        finished = writer.finish()
-        if finished is None:
-            return None
         self._make_folders()
-        segment, folder = finished
         target = layout.segment_folder(self.path, segment.id)
         if target.exists():
             read_segment(self.path, segment.id)
@@ -227,11 +275,15 @@ class Repository:
             ) from error
         return segment.id
 
-    def _publish(self, snapshot: Snapshot) -> None:
-        text = digest.canonical_json(snapshot.as_json())
+    def _publish(self, snapshot: Snapshot, amendment: Amendment | None) -> None:
         self._make_folders()
         try:
-            durable.replace(layout.snapshot_file(self.path, snapshot.id), text)
+            if amendment is not None:
+                durable.make_folder(self.path / layout.AMENDMENTS)
+                file = layout.amendment_file(self.path, amendment.id)
+                durable.replace(file, digest.canonical_json(amendment.as_json()))
+            file = layout.snapshot_file(self.path, snapshot.id)
+            durable.replace(file, digest.canonical_json(snapshot.as_json()))
         except CommitUncertain as error:
             raise StoreError(
                 "expected to write the snapshot, found an error of the disk. Nothing changed.", path=error.path
@@ -291,6 +343,26 @@ class Repository:
             if _moment(snapshot.time) <= moment:
                 return snapshot
         raise NotFound(f"expected a snapshot of {at} or before, found none. `mlpdata log` lists them.", path=self.path)
+
+
+def _change(
+    staged: Iterable[Staged], retract: Iterable[tuple[str, str, str]], restore: Iterable[tuple[str, str]]
+) -> Change:
+    brought = list(staged)
+    return Change(
+        segments=tuple(one.segment for one in brought if one.segment is not None),
+        wanted={content: record for one in brought for content, record in one.wanted.items()},
+        retract=tuple(retract),
+        restore=tuple(restore),
+    )
+
+
+def _what_is_shown(snapshot: Snapshot) -> tuple[object, ...]:
+    return snapshot.segments, snapshot.retracted, snapshot.amendments
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _named(content: bytes, path: Path) -> str:

@@ -29,6 +29,7 @@ from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR, PROPERTIES
 HEAD = "HEAD"
 SNAPSHOTS = "snapshots"
 SEGMENTS = "segments"
+AMENDMENTS = "amendments"
 REFS = "refs"
 SEGMENT_RECORD = "segment.json"
 ARRAYS = "arrays"
@@ -224,6 +225,11 @@ def segment_folder(store: Path, segment: str) -> Path:
 def snapshot_file(store: Path, snapshot: str) -> Path:
     """File of a snapshot."""
     return store / SNAPSHOTS / f"{snapshot}.json"
+
+
+def amendment_file(store: Path, amendment: str) -> Path:
+    """File of an amendment."""
+    return store / AMENDMENTS / f"{amendment}.json"
 
 
 def work_folder(store: Path) -> Path:

@@ -12,13 +12,15 @@ import numpy as np
 
 from mlpdata import digest
 from mlpdata.errors import MlpdataError, NewerSchema, NotFound
-from mlpdata.schema.records import Snapshot
+from mlpdata.schema.records import Amendment, Snapshot
 from mlpdata.store import layout, tables
+from mlpdata.store.amendments import Amendments, StoredCalculations, read_amendment
 from mlpdata.store.columns import ids_of
 from mlpdata.store.commit import Repository
 from mlpdata.store.index import IdIndex
 from mlpdata.store.layout import FileRecord, Segment
 from mlpdata.store.mapping import Mapped
+from mlpdata.store.rebase import effective_kept
 from mlpdata.store.segment import Kept, kept_calculations, read_segment
 
 BATCH = 8192
@@ -43,6 +45,7 @@ class VerifyReport:
     """Empty for a store that is well."""
     n_snapshots: int = 0
     n_segments: int = 0
+    n_amendments: int = 0
     n_files: int = 0
     n_bytes: int = 0
 
@@ -58,6 +61,7 @@ class VerifyReport:
             "faults": [{"path": fault.path, "what": fault.what} for fault in self.faults],
             "n_snapshots": self.n_snapshots,
             "n_segments": self.n_segments,
+            "n_amendments": self.n_amendments,
             "n_files": self.n_files,
             "n_bytes": self.n_bytes,
         }
@@ -85,13 +89,24 @@ class _Verification:
         self.quick = quick
         self.report = VerifyReport()
         self.kept: dict[str, list[Kept]] = {}
+        self.damaged: set[str] = set()
+        """Segments of which nothing can be said."""
+        self.amendments: dict[str, Amendment] = {}
+        self.opened: dict[str, StoredCalculations] = {}
 
     def run(self) -> VerifyReport:
         snapshots = self.snapshots()
         for name in dict.fromkeys(name for snapshot in snapshots for name in snapshot.segments):
             self.report.n_segments += 1
+            self.damaged.add(name)
             with self.noting(layout.segment_folder(self.store, name)):
                 self.kept[name] = self.segment(name)
+                self.damaged.remove(name)
+        for name in dict.fromkeys(name for snapshot in snapshots for name in snapshot.amendments):
+            self.report.n_amendments += 1
+            with self.noting(layout.amendment_file(self.store, name)):
+                self.amendments[name] = read_amendment(self.store, name)
+                self.amendment(name)
         for snapshot in snapshots:
             self.totals(snapshot)
         return self.report
@@ -192,13 +207,37 @@ class _Verification:
                 folder / layout.SEGMENT_RECORD, "expected content to be that of its calculations, found another."
             )
 
+    def amendment(self, name: str) -> None:
+        """Each revision names a calculation that is there, and what it adds to content follows from it."""
+        path = layout.amendment_file(self.store, name)
+        self.count(path)
+        for revision in self.amendments[name].changes:
+            record = revision.calculation
+            if revision.segment in self.damaged:
+                continue  # it is named already
+            stored = self.stored(revision.segment) if revision.segment in self.kept else None
+            if stored is None or record not in stored:
+                self.fault(path, f"expected a calculation of a snapshot, found no record {record}.")
+            elif not self.quick and digest.content_id(stored.content(stored.shown(revision))) != revision.content:
+                self.fault(path, f"expected the content of record {record} as amended, found another.")
+
+    def stored(self, segment: str) -> StoredCalculations:
+        """The calculations of a segment, opened once."""
+        if segment not in self.opened:
+            self.opened[segment] = StoredCalculations(self.store, segment)
+        return self.opened[segment]
+
     def totals(self, snapshot: Snapshot) -> None:
         """What a snapshot says it shows."""
-        if not all(name in self.kept for name in snapshot.segments):
-            return  # the damaged segment is named already
+        if not (set(snapshot.segments) <= set(self.kept) and set(snapshot.amendments) <= set(self.amendments)):
+            return  # the damaged segment or amendment is named already
         hidden = {(one.segment, one.calculation) for one in snapshot.retracted}
+        present = Amendments((name, self.amendments[name]) for name in snapshot.amendments).present
+        kept = ((one.segment, one.record, one) for name in snapshot.segments for one in self.kept[name])
         shown = [
-            one for name in snapshot.segments for one in self.kept[name] if (one.segment, one.record) not in hidden
+            effective_kept(one, present.get((segment, record)))
+            for segment, record, one in kept
+            if (segment, record) not in hidden
         ]
         path = layout.snapshot_file(self.store, snapshot.id)
         if digest.content_id(sum(one.content for one in shown)) != snapshot.content:

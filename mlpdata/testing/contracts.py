@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from mlpdata.frames import MAX_ATOMS_PER_BLOCK, Frames
 from mlpdata.readers.archive import open_input
+from mlpdata.readers.place import beside
 from mlpdata.readers.registry import Ending, Header, Opened, Reader, Undeclared, Unplaced, readers
 from mlpdata.schema.sidecar import Declared
 from mlpdata.testing.damage import (
@@ -199,7 +200,8 @@ class ReaderContract:
         with ExitStack() as stack:
             source = stack.enter_context(open_input(path))
             source.declared = self.declared
-            source.companions = tuple(stack.enter_context(open_input(one)) for one in self.reader.companions(source))
+            companions = beside(path, self.reader.companions(source))
+            source.companions = tuple(stack.enter_context(open_input(one)) for one in companions)
             yield from Opened(source, self.reader).items()
 
     def _ids(self, path: Path) -> list[str]:

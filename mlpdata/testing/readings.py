@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mlpdata.errors import MlpdataError
 from mlpdata.frames import Frames, from_printed
 from mlpdata.readers.archive import Input
+from mlpdata.readers.place import beside
 from mlpdata.readers.registry import Ending, Header, Printed, Reader, Undeclared, Unplaced
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PROPERTIES
 from mlpdata.schema.sidecar import Declared
@@ -88,7 +89,8 @@ class Specimen:
         self.reader, self.declared = reader, declared
         self.path = path
         self._contents = {path: path.read_bytes()}
-        self._contents |= {one: one.read_bytes() for one in reader.companions(self.source(path, self._contents[path]))}
+        belonging = reader.companions(self.source(path, self._contents[path]))
+        self._contents |= {one: one.read_bytes() for one in beside(path, belonging)}
         self.whole = self.read()
 
     @property
@@ -106,8 +108,8 @@ class Specimen:
         source = self.source(self.path, held[self.path] or b"")
 
         def companions() -> tuple[Input, ...]:
-            beside = [(one, held[one]) for one in self.reader.companions(source) if one in held]
-            return tuple(self.source(one, text) for one, text in beside if text is not None)
+            found = [(one, held[one]) for one in beside(self.path, self.reader.companions(source)) if one in held]
+            return tuple(self.source(one, text) for one, text in found if text is not None)
 
         return read(self.reader, source, companions)
 

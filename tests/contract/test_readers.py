@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from specimens import DATA, FOUND, contract
 
@@ -43,5 +41,5 @@ def test_fixtures_are_small() -> None:
         assert all(path.stat().st_size < 100_000 for path in paths)
 
 
-FOLDERS: dict[str, Path | str] = {}
+FOLDERS = {"vasp/taskdoc": "atomate2"}
 """Folder of a reader's fixtures, where it is not named like its code."""

@@ -28,6 +28,7 @@ from mlpdata.digest import canonical_json
 from mlpdata.errors import MlpdataError
 from mlpdata.readers import archive
 from mlpdata.readers.archive import Input
+from mlpdata.readers.place import beside
 from mlpdata.readers.registry import Reader, own_readers, recognise
 from mlpdata.schema.records import Retraction, Snapshot, Split
 from mlpdata.store import layout
@@ -74,8 +75,9 @@ def _fixtures(name: str) -> Iterator[bytes]:
 
 def with_companions(reader: Reader, source: Input) -> bytes:
     """The bundle of a file and what lies beside it."""
-    beside = source.companions or [Input(one, one.read_bytes(), "", 0) for one in reader.companions(source)]
-    return bundled([("", bytes(source.data)), *((one.path.name, bytes(one.data)) for one in beside)])
+    there = beside(source.path, reader.companions(source))
+    parts = source.companions or [Input(one, Path(str(one)).read_bytes(), "", 0) for one in there]
+    return bundled([("", bytes(source.data)), *((one.path.name, bytes(one.data)) for one in parts)])
 
 
 def _archives() -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mlpdata.readers.archive import Input
+from mlpdata.readers.place import Belonging
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.schema.calculation import LeftOut
 from mlpdata.schema.method import Method
@@ -182,7 +183,7 @@ def test_a_damaged_companion_is_found_too(tmp_path: Path) -> None:
     path, beside = tmp_path / "run.toy", tmp_path / "run.energy"
     path.write_bytes(b"RUN\n")
     beside.write_bytes(b"E  -1.5 eV\n")
-    silent = Reader("toy/test", 1, (), lambda _: True, read, companions=lambda _: [beside])
+    silent = Reader("toy/test", 1, (), lambda _: True, read, companions=lambda _: Belonging((beside.name,)))
     contract = type("Contract", (ReaderContract,), {"reader": silent, "fixtures": [path]})
 
     findings = list(contract.findings_of_numbers(Specimen(silent, path), None))

@@ -16,6 +16,7 @@ import pytest
 from mlpdata.errors import CommitUncertain, StoreError
 from mlpdata.frames import Frames
 from mlpdata.schema.records import Snapshot
+from mlpdata.store.amendments import Amended
 from mlpdata.store.commit import Repository
 from mlpdata.store.verify import verify
 from mlpdata.testing.faults import DISK_ERRORS, Operation, failing_at, kill_at, recorded
@@ -148,6 +149,67 @@ def test_a_disk_that_stays_full_changes_nothing_and_leaves_no_scratch(before: Pa
         assert shown(store) == old
         assert sum(path.stat().st_size for path in staging.rglob("*") if path.is_file()) == 0, operations[nth - 1]
         check_old_or_new_and_complete(store, old, new, operations[nth - 1])
+
+
+def ingest_and_amend(store: Path) -> Snapshot:
+    """One commit that brings run 3, and shows runs 1 and 3 with other attributes."""
+    repository = Repository.open(store)
+    head = repository.snapshot().record
+    with repository.stage() as writer:
+        writer.begin()
+        writer.append(frames(3))
+        writer.end(calculation(3))
+        staged = repository.adopt(writer)
+        segment = head.segments[-1] if staged is None or staged.segment is None else staged.segment
+        amended = [
+            Amended(head.segments[0], calculation(1).record, calculation(1, kind="random"), 1),
+            Amended(segment, calculation(3).record, calculation(3, continues=calculation(1).path)),
+        ]
+        return repository.commit(staged=[staged] if staged else (), amend=amended, by="ann", why="rattled")
+
+
+def check_old_or_new_and_amend(store: Path, old: str, new: str, where: Operation) -> None:
+    assert shown(store) in {old, new}, where
+    assert verify(store).faults == [], where
+    kinds = [one.kind for one in Repository.open(store).snapshot().calculations()]
+    assert kinds == (["aimd"] * 2 if shown(store) == old else ["random", "aimd", "aimd"]), where
+    assert ingest_and_amend(store).content == new, where
+    assert len(Repository.open(store).snapshot().record.amendments) == 1, where
+    assert list((store.with_name("store.work") / "staging").iterdir()) == [], where
+
+
+def plan_amendment(before: Path) -> tuple[list[Operation], str, str]:
+    store = fresh(before)
+    old = shown(store)
+    operations = recorded(lambda: ingest_and_amend(store))
+    return operations, old, shown(store)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_killed_amendment_leaves_the_old_snapshot_or_the_new(before: Path, part: int) -> None:
+    operations, old, new = plan_amendment(before)
+    assert sum(one.path.parent.name == "amendments" for one in operations) >= 4  # open, write, sync, rename
+    assert old != new
+
+    for nth in range(1 + part, len(operations) + 1, PARTS):
+        store = fresh(before)
+        assert kill_at(nth, lambda store=store: ingest_and_amend(store))
+        check_old_or_new_and_amend(store, old, new, operations[nth - 1])
+
+
+def test_a_disk_that_fails_during_an_amendment_changes_nothing(before: Path) -> None:
+    operations, old, new = plan_amendment(before)
+    moved = next(nth for nth, one in enumerate(operations, 1) if one.name == "rename")  # before it nothing is new here
+
+    for nth in range(moved, len(operations) + 1):
+        store = fresh(before)
+        error = DISK_ERRORS[nth % len(DISK_ERRORS)]
+        with failing_at(nth, error), pytest.raises(StoreError) as caught:
+            ingest_and_amend(store)
+        uncertain = isinstance(caught.value, CommitUncertain)
+        assert uncertain == (nth == len(operations)), operations[nth - 1]
+        assert shown(store) == (new if uncertain else old), operations[nth - 1]
+        check_old_or_new_and_amend(store, old, new, operations[nth - 1])
 
 
 def test_a_writer_whose_disk_failed_is_never_committed_later(before: Path) -> None:

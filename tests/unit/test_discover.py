@@ -12,6 +12,7 @@ from tiny import MD, write_outputs
 from mlpdata.digest import sha256_file
 from mlpdata.discover import Found, find_outputs
 from mlpdata.errors import UsageError
+from mlpdata.said.sayings import Sayings
 from mlpdata.schema.sidecar import Sidecar
 
 NAMES = ["raw/equilibrium/strain00.out.xz", "raw/equilibrium/strain01.out.xz", "raw/md/vasprun.xml",
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.usefixtures("raw")
 
 
 def find(*paths: Path | str, root: Path | str = ".", **said: str) -> Found:
-    return find_outputs([Path(path) for path in paths], Path(root), Sidecar(**said), Sidecar(license="MIT"))
+    sayings = Sayings(Sidecar(**said), Sidecar(license="MIT"))
+    return find_outputs([Path(path) for path in paths], Path(root), sayings)
 
 
 def test_outputs_are_found_in_order_of_name_and_the_rest_is_counted() -> None:
@@ -40,11 +42,15 @@ def test_a_link_to_a_file_in_the_tree_is_that_file() -> None:
     assert len(find("raw").outputs) == len(NAMES)
 
 
-def test_links_to_folders_are_passed_over_and_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_links_to_folders_are_passed_over_with_the_reason() -> None:
     Path("raw/md/loop").symlink_to("..")
 
-    assert [output.name for output in find("raw").outputs] == NAMES
-    assert "raw/md/loop: passed over, a link to a folder" in caplog.text
+    found = find("raw")
+
+    assert [output.name for output in found.outputs] == NAMES
+    (link,) = found.passed_over
+    assert link.name == "raw/md/loop"
+    assert "a link to a folder" in link.reason
 
 
 def test_a_folder_that_is_a_link_is_read_when_it_is_named() -> None:
@@ -103,15 +109,15 @@ def test_a_home_folder_keeps_its_name_to_itself(tmp_path: Path, monkeypatch: pyt
     ("text", "expected"),
     [
         ("license: [", r"mlpdata\.yaml:1: expected YAML"),
-        ("lisense: MIT", r"mlpdata\.yaml: lisense: expected one of license, citation, kind"),
-        ("license: Nope", r"mlpdata\.yaml: expected an SPDX license, found 'Nope'"),
-        ("kind: gas", r"mlpdata\.yaml: kind: "),
-        ("temperature: -3", r"mlpdata\.yaml: temperature: "),
-        ("- 1", r"mlpdata\.yaml: the document: "),
-        ("method: {code: vasp, functionl: PBE}", r"mlpdata\.yaml: method\.functionl: expected one of code, code_ver"),
+        ("lisense: MIT", r"mlpdata\.yaml(:1)?: lisense: expected one of license, citation, kind"),
+        ("license: Nope", r"mlpdata\.yaml(:1)?: expected an SPDX license, found 'Nope'"),
+        ("kind: gas", r"mlpdata\.yaml(:1)?: kind: "),
+        ("temperature: -3", r"mlpdata\.yaml(:1)?: temperature: "),
+        ("- 1", r"mlpdata\.yaml(:1)?: the document: "),
+        ("method: {code: vasp, functionl: PBE}", r"mlpdata\.yaml(:1)?: method\.functionl: expected one of code, code_ver"),
         (
             "method: {code: vasp, hubbard: [{species: Fe, u: 4, x: 1}]}",
-            r"mlpdata\.yaml: method\.hubbard\.0\.x: expected one of spec",
+            r"mlpdata\.yaml(:1)?: method\.hubbard\.0\.x: expected one of spec",
         ),
         ("!!python/object/apply:os.mkdir [pwned]", r"mlpdata\.yaml:1: expected YAML, found: could not determine"),
         ("[" * 100_000, r"mlpdata\.yaml: expected YAML of few levels"),

@@ -234,7 +234,7 @@ def test_a_file_that_breaks_in_a_worker_keeps_what_came_before(monkeypatch: pyte
     monkeypatch.setattr(ahead, "read_output", breaking)
     streamed = ingest("raw", "store1")
     monkeypatch.setattr(
-        ahead, "streams", lambda outputs, _: ((one, ahead.read_whole([one])[0].replayed()) for one in outputs)
+        ahead, "streams", lambda outputs, *_: ((one, ahead.read_whole([one])[0].replayed()) for one in outputs)
     )
     monkeypatch.setattr(intake, "streams", ahead.streams)
 

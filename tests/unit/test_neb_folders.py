@@ -19,9 +19,10 @@ CHAIN = "\n CHAIN: Running the NEB\n"
 
 
 def image(folder: Path, head: str = "") -> None:
-    """The OUTCAR of the image that the folder is named after, with an energy of its own."""
+    """The OUTCAR of the image that the folder is named after, with an energy and a geometry of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = o.outcar(o.step(), head=head or o.header(extra=CHAIN, IBRION="3"))
+    shifted = [(x + 0.02 * int(folder.name), y, z) for x, y, z in o.POSITIONS]
+    text = o.outcar(o.step(table=o.forces(shifted)), head=head or o.header(extra=CHAIN, IBRION="3"))
     (folder / "OUTCAR").write_text(text.replace("12.345678", f"12.3456{folder.name}"))
 
 

@@ -118,15 +118,15 @@ def _connection(source: Input) -> Iterator[sqlite3.Connection]:
 
     The file is taken as it is: one that a writer is at, or has left behind with a journal, is refused.
     """
-    path = source.path.resolve()
-    if source.compression is None:
+    if source.compression is None and isinstance(source.path, Path):
+        path = source.path.resolve()
         for left in (Path(f"{path}-journal"), Path(f"{path}-wal")):
             if left.exists() and left.stat().st_size:
                 raise ParseError(f"expected a database at rest, found {left.name} beside it. Wait, or let ASE open it.")
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
     elif len(source.data) > MAX_IN_MEMORY:
         raise LimitExceeded(
-            f"expected at most {MAX_IN_MEMORY} bytes of a compressed database, found more. Expand it first."
+            f"expected at most {MAX_IN_MEMORY} bytes of a compressed or archived database, found more. Expand it first."
         )
     else:
         connection = sqlite3.connect(":memory:")

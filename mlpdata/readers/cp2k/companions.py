@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from mlpdata.elements import ATOMIC_NUMBERS
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Input
+from mlpdata.readers.place import COMPRESSED, Belonging
 from mlpdata.readers.registry import plain_name
 from mlpdata.readers.text import number, numbers
 from mlpdata.units import F64
@@ -34,6 +34,7 @@ _RUN_TYPE = re.compile(rb"GLOBAL\| Run type +(\S+)[ \t\r]*\n")
 _WITHOUT_STEPS = {b"ENERGY", b"ENERGY_FORCE", b"WAVEFUNCTION_OPTIMIZATION", b"WFN_OPT"}
 _NAME = re.compile(r"-(?:pos-Replica_nr_(\d{1,4})|(?:[^/]{1,80}-)?(pos|frc|vel))-\d{1,4}\.xyz|-\d{1,4}\.(cell)")
 """What follows the stem: the image of a band, or what the file holds."""
+_PART = re.compile(rf"(?:{_NAME.pattern}){COMPRESSED}\Z")
 _COMMENT = re.compile(
     rb"(?:\A|\n)[ \t]*(\d{1,9})[ \t\r]*\n"
     rb"(?:[ \t]*i = +(\S{1,20}?), (?:time = +\S{1,40}, )?E = +(\S{1,40})[ \t\r]*\n"
@@ -179,27 +180,16 @@ class Companions:
         ]
 
 
-def companions(source: Input) -> list[Path]:
-    """The files beside a log that hold parts of its steps, in order of name."""
+def companions(source: Input) -> Belonging:
+    """The files beside a log that hold parts of its steps."""
     head = source.head
     run_type = _RUN_TYPE.search(head)
     if run_type is None or run_type[1] in _WITHOUT_STEPS:
-        return []
+        return Belonging()
     project = _PROJECT.search(head)
     stems = {re.sub(r"\.(?:out|log)$", "", plain_name(source.path))}
     stems |= {os.fsdecode(project[1])} if project else set()
-    try:
-        names = sorted(os.listdir(source.path.parent))  # noqa: PTH208  names only
-    except OSError:
-        return []
-    found = {name for stem in stems for name in names if name.startswith(f"{stem}-") and _part(name, stem)}
-    return [source.path.with_name(name) for name in sorted(found)]
-
-
-def _part(name: str, stem: str = "") -> re.Match[str] | None:
-    """What the name of a companion says that it holds; without a stem, by the end of the name."""
-    plain = plain_name(Path(name))
-    return _NAME.fullmatch(plain[len(stem) :]) if stem else re.search(rf"(?:{_NAME.pattern})$", plain)
+    return Belonging(pattern=f"(?:{'|'.join(map(re.escape, sorted(stems)))})(?:{_NAME.pattern}){COMPRESSED}")
 
 
 def read(source: Input) -> Companions:
@@ -207,7 +197,7 @@ def read(source: Input) -> Companions:
     found = Companions()
     kinds = {"pos": found.positions, "frc": found.forces, "vel": found.velocities}
     for companion in source.companions:
-        part = _part(companion.path.name)
+        part = _PART.search(companion.path.name)
         if part is None:
             continue
         if part[1]:

@@ -19,13 +19,14 @@ import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
 
 from mlpdata.errors import ParseError
 from mlpdata.readers.archive import Input
+from mlpdata.readers.place import COMPRESSED, Belonging
 from mlpdata.readers.registry import plain_name
 from mlpdata.readers.text import number, numbers, whole
 from mlpdata.units import F64
@@ -33,7 +34,8 @@ from mlpdata.units import F64
 _RESTART = re.compile(rb"writing restart file[^\n]{0,40}: {1,8}(?:[^\s]{0,400}/)?([^\s/]{1,200})_\d{1,4}\.save/")
 _HEADING = re.compile(rb"^[ \t]*(\d{1,9})[ \t]+(\S{1,24})[ \t\r]*\n", re.M)
 _HELD = b"Ions are not allowed to move"
-_SUFFIXES = (".pos", ".for", ".vel", ".cel", ".str", ".evp")
+_TABLES = (".pos", ".for", ".vel", ".cel", ".str")
+_SUFFIX = rf"\.(?:pos|for|vel|cel|str|evp){COMPRESSED}"
 EVP_COLUMNS = b"nfi time(ps) ekinc T_cell(K) Tion(K) etot enthal econs econt Volume Pressure(GPa)".split()
 """Of .evp, where it does not say; all versions begin with these."""
 SAME_ENERGY = 1.1e-8
@@ -55,22 +57,14 @@ class Tables(NamedTuple):
     """With the motion of the nuclei, positive in compression [GPa], shape (3, 3)."""
 
 
-def companions(source: Input) -> list[Path]:
+def companions(source: Input) -> Belonging:
     """The files beside a standard output whose ions move: those of its prefix, else of the only one in the folder."""
     if _HELD in source.head:
-        return []
-    try:
-        beside = os.listdir(source.path.parent)  # noqa: PTH208  names only
-    except OSError:
-        return []
-    named = [(name, *os.path.splitext(plain_name(Path(name)))) for name in sorted(beside)]  # noqa: PTH122
+        return Belonging()
     prefix = _RESTART.search(source.head)
-    stems = {stem for _, stem, suffix in named if suffix in (".pos", ".evp")}
     if prefix is not None:
-        stems = {os.fsdecode(prefix[1])}
-    if len(stems) != 1:
-        return []
-    return [source.path.with_name(name) for name, stem, suffix in named if stem in stems and suffix in _SUFFIXES]
+        return Belonging(pattern=re.escape(os.fsdecode(prefix[1])) + _SUFFIX)
+    return Belonging(pattern=f"(.+){_SUFFIX}", anchor=rf"(.+)\.(?:pos|evp){COMPRESSED}")
 
 
 class _StepFile:
@@ -187,7 +181,7 @@ def read(source: Input, n_atoms: int) -> Beside:
     """The files beside a standard output, sorted by what they hold."""
     found = Beside()
     for companion in source.companions:
-        suffix = Path(plain_name(companion.path)).suffix
+        suffix = PurePath(plain_name(companion.path)).suffix
         if suffix == ".evp":
             _add_energies(found, companion)
             continue
@@ -197,7 +191,7 @@ def read(source: Input, n_atoms: int) -> Beside:
             found.warnings.append(
                 f"{file.name}: expected the heading of a step at its beginning, found something else."
             )
-    missing = [suffix for suffix in _SUFFIXES[:-1] if suffix not in found.files]
+    missing = [suffix for suffix in _TABLES if suffix not in found.files]
     if source.companions and missing:
         found.warnings.append(f"expected {', '.join(missing)} among the files of the steps, found none.")
     return found

@@ -8,6 +8,7 @@ should be. Whatever a library raises becomes an error of ours; what it loses is 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import importlib
 import io
 import re
@@ -32,6 +33,7 @@ from mlpdata.readers.foreign import dpdata as foreign_dpdata
 from mlpdata.readers.foreign.frames import Reading, Snapshot
 from mlpdata.readers.foreign.guard import TooLong, within
 from mlpdata.readers.foreign.table import CODES, Code
+from mlpdata.readers.place import Belonging
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.schema.calculation import LeftOut, Status
 from mlpdata.schema.functionals import LIBXC
@@ -56,19 +58,15 @@ def reader(row: Code) -> Reader:
         (),
         row.recognises,
         lambda source: _read(source, row),
-        companions=lambda source: _companions(source, row),
+        companions=lambda _: _companions(row),
     )
 
 
-def _companions(source: Input, row: Code) -> list[Path]:
+def _companions(row: Code) -> Belonging:
     """Files that the library needs, where they are there."""
-    return [path for pattern in row.companions for path in _matching(source.path.parent, pattern) if path.is_file()]
-
-
-def _matching(folder: Path, pattern: str) -> list[Path]:
-    if pattern.startswith("../"):
-        folder, pattern = folder.absolute().parent, pattern.removeprefix("../")
-    return sorted(folder.glob(pattern))
+    globs = [name for name in row.companions if "*" in name]
+    names = tuple(name for name in row.companions if "*" not in name)
+    return Belonging(names, "|".join(map(fnmatch.translate, globs)))
 
 
 def _read(source: Input, row: Code) -> Iterator[Header | Printed | Ending]:

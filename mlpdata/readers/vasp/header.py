@@ -72,7 +72,7 @@ def run_of(name: str, _head: bytes) -> str | None:
     """What the names of one run's files share in a folder: `relax1` of vasprun.xml.relax1 and relax1.OUTCAR."""
     if not _NAME.search(name):
         return None
-    rest = _NAME.sub("", re.sub(r"(?i)\.(xml|h5|out)\b", "", name), count=1)
+    rest = _NAME.sub("", re.sub(r"(?i)\.(xml|h5|out)(?![a-z])", "", name), count=1)
     return ".".join(filter(None, re.split(r"[._-]+", rest)))
 
 
@@ -86,17 +86,22 @@ def run(root: Element) -> Run:
     names = ("version", "subversion", "date", "time")
     printed = [text(root.find(f"generator/i[@name='{name}']")) for name in names]
     incar = vasp_method.tags(root)
-    pressure = incar.number("PSTRESS") or 0.0
-    warning = f"PSTRESS = {pressure} kB: the printed energies are enthalpies, E = H - PV is stored (V3)."
     of_all = shared(
         incar,
         species,
         _atomic_numbers(root, species),
         printed,
         vasp_method.kpoints(root),
-        (warning,) if pressure else (),
+        enthalpies(incar),
     )
     return replace(of_all, fixed=_fixed(root, len(of_all.atomic_numbers)))
+
+
+def enthalpies(incar: Tags) -> tuple[str, ...]:
+    """What to say of a run whose printed energies hold PV (pitfall V3)."""
+    pressure = incar.number("PSTRESS")
+    told = f"PSTRESS = {pressure} kB: the printed energies are enthalpies, E = H - PV is stored (V3)."
+    return (told,) if pressure else ()
 
 
 def _fixed(root: Element, n_atoms: int) -> NDArray[np.int8] | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +21,7 @@ from numpy.typing import ArrayLike
 from mlpdata.errors import ParseError
 from mlpdata.frames import MAX_ATOMS_PER_BLOCK
 from mlpdata.readers.archive import Input
+from mlpdata.readers.place import Belonging, folder_name
 from mlpdata.readers.registry import Ending, Header, Printed, Reader
 from mlpdata.readers.text import numbers
 from mlpdata.readers.vasp import outcar_blocks as blocks
@@ -45,13 +45,10 @@ def magic(head: bytes) -> bool:
     return _START.match(head) is not None
 
 
-def companions(source: Input) -> Sequence[Path]:
+def companions(source: Input) -> Belonging:
     """The inputs beside an OUTCAR whose names are decorated like its own: INCAR.relax1 beside OUTCAR.relax1."""
     name = source.path.name
-    if "OUTCAR" not in name:
-        return ()
-    beside = (source.path.with_name(name.replace("OUTCAR", other)) for other in _NAMES)
-    return tuple(path for path in beside if path.is_file() and path.stat().st_size > 0)
+    return Belonging(tuple(name.replace("OUTCAR", other) for other in _NAMES) if "OUTCAR" in name else ())
 
 
 def read(source: Input) -> Iterator[Header | Printed | Ending]:
@@ -159,7 +156,7 @@ def _tables(window: bytes, steps: Sequence[Step], n_atoms: int, account: Account
 
 def _image(source: Input, run: Run) -> int:
     """Image of an elastic band, by the folder that VASP names after it (pitfall V14); -1 elsewhere."""
-    folder = source.path.absolute().parent.name
+    folder = folder_name(source.path)
     return int(folder) if run.is_elastic_band and re.fullmatch(r"\d\d", folder) else -1
 
 

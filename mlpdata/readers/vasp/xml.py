@@ -185,10 +185,23 @@ def _blocks(window: bytes, steps: Sequence[Step], shared: Run, account: Account)
         kept, tables, left_out = read_steps(window, steps[first : first + size], shared)
         account.left_out += left_out
         loops = [electronic_loop(window, step, shared.max_electronic_steps) for step in kept]
-        if shared.learns and any(loop.n_iterations == 0 for loop in loops):
-            kept, tables, loops = _of_electrons(kept, tables, loops, account)
-        if kept:
-            yield _printed(kept, tables, loops, shared, account)
+        yield from block(kept, tables, loops, shared, account)
+
+
+def block(steps: list[Step], tables: Tables, loops: list[Loop], shared: Run, account: Account) -> Iterator[Printed]:
+    """The block of frames that DFT made of `steps`, if any.
+
+    Args:
+        steps: where they stand.
+        tables: their numbers as vasprun.xml prints them.
+        loops: their electronic iterations.
+        shared: what all steps of the run share.
+        account: takes down what could not be read.
+    """
+    if shared.learns and any(loop.n_iterations == 0 for loop in loops):
+        steps, tables, loops = _of_electrons(steps, tables, loops, account)
+    if steps:
+        yield _printed(steps, tables, loops, shared, account)
 
 
 def _of_electrons(
@@ -282,6 +295,14 @@ def _volume(cells: F64) -> F64:
 
 
 def _ending(source: Input, shared: Run, account: Account) -> Ending:
+    left_out, warnings = told(shared, account)
+    whole = _END in source.data[max(0, len(source.data) - 4096) :] and not source.cut
+    reason = "" if whole else "expected </modeling> at the end, found none. The run was killed or is still going."
+    return Ending("complete" if whole else "truncated", reason, left_out, warnings)
+
+
+def told(shared: Run, account: Account) -> tuple[tuple[LeftOut, ...], tuple[str, ...]]:
+    """What was left out on the way through the file, and what there is to say of the rest."""
     left_out = list(account.left_out)
     if account.learned:
         reason = "expected DFT, found steps of a machine-learned force field (V11)."
@@ -294,9 +315,7 @@ def _ending(source: Input, shared: Run, account: Account) -> Ending:
         )
     for what, lines in account.unclear.items():
         warnings.append(f"line {', '.join(map(str, lines[:5]))}{' ...' if len(lines) > 5 else ''}: {what}.")
-    whole = _END in source.data[max(0, len(source.data) - 4096) :] and not source.cut
-    reason = "" if whole else "expected </modeling> at the end, found none. The run was killed or is still going."
-    return Ending("complete" if whole else "truncated", reason, tuple(left_out), tuple(warnings))
+    return tuple(left_out), tuple(warnings)
 
 
 READER = Reader("vasp/xml", 1, ("vasprun*.xml*", "*vasprun*"), magic, read, run_of, XML)

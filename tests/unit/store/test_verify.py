@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mlpdata.errors import CorruptError, MlpdataError, NotFound
+from mlpdata.store.amendments import Amended
 from mlpdata.store.commit import Repository
 from mlpdata.store.verify import verify
 from mlpdata.testing.samples import calculation, ingest
@@ -18,10 +19,12 @@ from mlpdata.testing.samples import calculation, ingest
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Two segments, a retraction, a tag."""
+    """Two segments, an amendment, a retraction, a tag."""
     first = ingest(tmp_path / "store", [1, 2])
-    ingest(tmp_path / "store", [3])
+    last = ingest(tmp_path / "store", [3])
     repository = Repository.open(tmp_path / "store")
+    wanted = calculation(3, kind="random", license=None)
+    repository.commit(amend=[Amended(last.segments[1], calculation(3).record, wanted, 1)], by="ann", why="rattled")
     repository.commit(retract=[(first.segments[0], calculation(2).record, "test")])
     repository.tag("v1")
     return tmp_path / "store"
@@ -47,7 +50,7 @@ def test_a_store_that_is_well_has_no_fault(store: Path) -> None:
     report = verify(store)
 
     assert report.ok
-    assert (report.n_snapshots, report.n_segments) == (3, 2)
+    assert (report.n_snapshots, report.n_segments, report.n_amendments) == (4, 2, 1)
     files = [
         path for path in store.rglob("*") if path.is_file() and "HEAD" not in path.name and "refs" not in path.parts
     ]
@@ -81,8 +84,8 @@ def complains(store: Path, name: Path) -> bool:
         return True
 
 
-@pytest.mark.parametrize("folder", ["snapshots", "refs", "."])
-def test_every_byte_of_head_tags_and_snapshots_is_guarded(store: Path, folder: str) -> None:
+@pytest.mark.parametrize("folder", ["snapshots", "amendments", "refs", "."])
+def test_every_byte_of_head_tags_snapshots_and_amendments_is_guarded(store: Path, folder: str) -> None:
     for path in sorted(path for path in (store / folder).iterdir() if path.is_file()):
         content = path.read_bytes()
         for at in range(len(content)):
@@ -95,7 +98,7 @@ def test_every_byte_of_head_tags_and_snapshots_is_guarded(store: Path, folder: s
 def read_records(store: Path) -> None:
     repository = Repository.open(store)
     list(repository.log())
-    repository.snapshot("v1")
+    repository.snapshot("v1").visible_rows()
 
 
 def test_every_byte_of_a_segment_record_is_guarded(store: Path) -> None:

@@ -1,0 +1,171 @@
+"""Relating: what the relations of runs change in the records of a snapshot that is about to be committed.
+
+Relations are worked out anew from all that the snapshot will show, never from what was worked out before: the same files
+give the same records, in whatever order they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlpdata.frames import I64
+from mlpdata.known import Key, Known
+from mlpdata.relations import Run, relations
+from mlpdata.schema.calculation import Calculation
+from mlpdata.store.amendments import Amended
+from mlpdata.store.commit import Repository, Staged
+from mlpdata.store.snapshot import OpenSnapshot
+
+BY = "mlpdata"
+WHY = "relations of the runs in the store"
+_COLUMNS = ["calculation_record", "segment", "global_row", "formula", "geometry_id", "energy", "temperature_kinetic"]
+_DERIVED = ("continues", "group", "system", "kind", "temperature_target", "rests_on")
+"""What relations say of a calculation."""
+_DECLARABLE = {name: name for name in ("license", "citation", "kind", "group", "system")} | {
+    "temperature": "temperature_target"
+}
+"""Attributes of a calculation by the name under which they are declared."""
+
+
+class _Shown(NamedTuple):
+    """A calculation that the snapshot will show."""
+
+    key: Key
+    present: Calculation
+    """As it would be shown without further amendment."""
+    skip: int
+    base: Calculation
+    """As stored, with what users declared."""
+    rows: I64
+    """Where its configurations are among those of the touched, in their order, hidden ones included."""
+
+
+def amendments(
+    repository: Repository,
+    staged: Sequence[Staged],
+    known: Known,
+    retract: Sequence[tuple[str, str, str]],
+) -> list[Amended]:
+    """How calculations of the snapshot to be shall be shown, where that is otherwise than they would be.
+
+    Args:
+        repository: the store.
+        staged: what the commit will bring.
+        known: what it held before, and what will be shown again; an exact sync forgets what was annotated.
+        retract: what the commit will hide.
+    """
+    pending = repository.pending(staged, retract=retract, restore=known.restored)
+    plain = OpenSnapshot(pending.store, pending.record.replace(amendments=()))
+    configurations = _touched(plain, staged, known, retract)
+    shown = _shown(pending, plain, configurations, exact=known.exact)
+    found = relations(_runs(shown, plain, configurations))
+    wanted = (
+        (one, one.base.model_copy(update={name: getattr(relation, name) for name in _DERIVED}), relation.skip)
+        for one, relation in zip(shown, found, strict=True)
+    )
+    return [
+        Amended(*one.key, calculation, skip)
+        for one, calculation, skip in wanted
+        if (calculation, skip) != (one.present, one.skip)
+    ]
+
+
+def _touched(
+    plain: OpenSnapshot,
+    staged: Sequence[Staged],
+    known: Known,
+    retract: Sequence[tuple[str, str, str]],
+) -> pa.Table:
+    """The configurations whose composition something enters or leaves: no others can be related to it."""
+    table = plain.table("configurations", _COLUMNS)
+    if known.snapshot is None:
+        return table
+    new = {one.segment for one in staged}
+    numbers = [number for number, name in enumerate(plain.record.segments) if name in new]
+    records = [record for _, record, *_ in [*retract, *known.restored]]
+    before = known.snapshot.table("configurations", ["calculation_record", "formula"])
+    formulas = pa.chunked_array(
+        [
+            *table.filter(pc.is_in(table["segment"], pa.array(numbers, pa.int32())))["formula"].chunks,
+            *table.filter(pc.is_in(table["calculation_record"], pa.array(records, pa.string())))["formula"].chunks,
+            *before.filter(pc.is_in(before["calculation_record"], pa.array(records, pa.string())))["formula"].chunks,
+        ],
+        pa.string(),
+    )
+    return table.filter(pc.is_in(table["formula"], formulas.unique()))
+
+
+def _shown(pending: OpenSnapshot, plain: OpenSnapshot, configurations: pa.Table, *, exact: bool) -> list[_Shown]:
+    """The calculations of some configurations."""
+    rows_of = _rows_by_key(configurations, plain.record.segments)
+    present = pending.calculations_of(rows_of)
+    stored = plain.calculations_of(rows_of)
+    return [
+        _Shown(
+            key,
+            present[key],
+            len(rows) - pending.n_shown(*key),
+            stored[key] if exact else _with_declared(stored[key], present[key]),
+            rows,
+        )
+        for key, rows in rows_of.items()
+    ]
+
+
+def _rows_by_key(configurations: pa.Table, segments: Sequence[str]) -> dict[Key, I64]:
+    """The rows of each calculation, in the order in which its configurations are stored."""
+    if not len(configurations):
+        return {}
+    place = configurations["global_row"].to_numpy()
+    number = configurations["segment"].to_numpy()
+    codes = configurations["calculation_record"].combine_chunks().dictionary_encode()
+    records, code = codes.dictionary.to_pylist(), codes.indices.to_numpy()
+    order = np.lexsort((place, code, number))
+    starts = np.flatnonzero(np.diff(number[order], prepend=-1) | np.diff(code[order], prepend=-1))
+    return {(segments[number[rows[0]]], records[code[rows[0]]]): rows for rows in np.split(order, starts[1:].tolist())}
+
+
+def _with_declared(stored: Calculation, present: Calculation) -> Calculation:
+    """The record as stored, with what users declared of it since then."""
+    if present.declared == stored.declared:
+        return stored
+    fields = {
+        attribute for name, attribute in _DECLARABLE.items() if present.declared.get(name) != stored.declared.get(name)
+    }
+    if any(name.startswith("tags.") for name in present.declared.keys() ^ stored.declared.keys()):
+        fields.add("tags")
+    said = {name: words for name, words in present.rests_on.items() if name in fields}
+    return stored.model_copy(
+        update={
+            **{name: getattr(present, name) for name in fields},
+            "declared": present.declared,
+            "rests_on": {**stored.rests_on, **said},
+        }
+    )
+
+
+def _runs(shown: Sequence[_Shown], plain: OpenSnapshot, configurations: pa.Table) -> list[Run]:
+    """What relations are worked out from; arrays are read for all runs together."""
+    if not shown:
+        return []
+    ids = np.frombuffer(b"".join(configurations["geometry_id"].to_pylist()), np.uint8).reshape(-1, 16)
+    energy, temperature = (configurations[name].to_numpy() for name in ("energy", "temperature_kinetic"))
+    place = configurations["global_row"].to_numpy()
+    ends = [one.rows[sorted({0, max(0, len(one.rows) - 2), len(one.rows) - 1})] for one in shown]
+    frames = plain.mapped.frames(place[np.concatenate(ends)])
+    last = np.cumsum([len(some) for some in ends])
+    return [
+        Run(
+            one.base,
+            ids[one.rows],
+            energy[one.rows],
+            frames.select(np.arange(end - len(some), end)),
+            temperature[one.rows],
+        )
+        for one, some, end in zip(shown, ends, last.tolist(), strict=True)
+    ]

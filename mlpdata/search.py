@@ -1,0 +1,224 @@
+"""Search: the files below some paths, in folders and in archives, with what is known of each; each comes once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from mlpdata.errors import InputError, NotRecognised, UsageError
+from mlpdata.layouts import origin
+from mlpdata.readers.members import Entry, Index, is_archive
+from mlpdata.readers.place import Member, Place, beside
+from mlpdata.readers.registry import recognise_file
+from mlpdata.scan import Cache, Seen, look, members, seen, sha256_of
+from mlpdata.tree import Entry as FileEntry
+from mlpdata.tree import Folder, PassedOver, entry_of, folders
+
+
+class Companion(NamedTuple):
+    """A file that holds a part of a run and is no output of its own."""
+
+    path: Place
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A file, and what is known of it."""
+
+    path: Place
+    on_disk: str
+    """Root-relative name of the file, or of the archive that it is in."""
+    folder: Path
+    """The folder of that."""
+    top: Path
+    """Sidecars count from here downwards."""
+    tree: str
+    """Name of the folder in which templates and maps begin."""
+    entry: FileEntry
+    """Of the file, or of the archive."""
+    seen: Seen
+    member: str = ""
+    """Path in the archive."""
+    companions: tuple[Companion, ...] = ()
+    entries: tuple[Entry[Seen], ...] = ()
+    """In an archive: where it and its companions are."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What the workflow tool that ran it says of it."""
+
+    @property
+    def name(self) -> str:
+        """Root-relative name; a member of an archive follows `!`."""
+        return f"{self.on_disk}!{self.member}" if self.member else self.on_disk
+
+    @property
+    def size(self) -> int:
+        """Stored bytes."""
+        return self.entries[0].size if self.entries else self.entry.size
+
+
+class _Tree(NamedTuple):
+    """What the files below one of the given paths share."""
+
+    top: Path
+    name: str
+    cache: Cache
+    passed_over: list[PassedOver]
+
+
+def files_below(
+    path: Path, root: Path, cache: Cache, follow_links: bool, passed_over: list[PassedOver]
+) -> Iterator[Sighting]:
+    """The files at or below `path`, folder by folder.
+
+    Args:
+        path: a folder, or a file that must be an output or an archive.
+        root: names are relative to it.
+        cache: what was found before.
+        follow_links: whether links to folders are followed.
+        passed_over: takes what is not looked into.
+
+    Raises:
+        UsageError: nothing is there.
+    """
+    if not path.exists():
+        raise UsageError("expected a file or folder, found nothing there.", path=path)
+    top, named_from = (root, root) if _inside(path, root) else _tops(path)
+    name = _relative(path, named_from)
+    if not path.is_dir():
+        yield from _named(path, name, _Tree(top, "", cache, passed_over))
+        return
+    tree = _Tree(top, "" if name == "." else name, cache, passed_over)
+    unreadable: list[tuple[Path, InputError]] = []
+    for folder in folders(
+        path, tree.name, follow_links=follow_links, unreadable=lambda *found: unreadable.append(found)
+    ):
+        passed_over += folder.passed_over
+        yield from _in_folder(folder, tree)
+    for place, error in unreadable:
+        refused = Seen(error=(error.code, error.message))
+        yield Sighting(place, _relative(place, named_from), place.parent, top, tree.name, entry_of(place), refused)
+
+
+def _named(path: Path, name: str, tree: _Tree) -> Iterator[Sighting]:
+    """A file that the user named, or what is in an archive."""
+    entry = entry_of(path)
+    if is_archive(path.name):
+        yield from _in_archive(path, name, entry, tree)
+        return
+    known = look(path)
+    if not known.reader and not known.error:
+        try:
+            recognise_file(path)
+        except NotRecognised as error:
+            known = Seen(error=(error.code, error.message))
+    yield Sighting(path, name, path.parent, tree.top, tree.name, entry, known, companions=_beside(path, known, {}))
+
+
+def _in_folder(folder: Folder, tree: _Tree) -> Iterator[Sighting]:
+    around = seen(folder, tree.cache)
+    tags = origin(folder.name.split("/"), around.keys(), {})
+    for known in around.values():
+        tags.update(known.tags)
+    for entry in folder.entries:
+        path, name = folder.path / entry.name, folder.named(entry.name)
+        if is_archive(entry.name):
+            yield from _in_archive(path, name, entry, tree)
+            continue
+        known = around[entry.name]
+        companions = _beside(path, known, around) if known.belonging else ()
+        yield Sighting(path, name, folder.path, tree.top, tree.name, entry, known, companions=companions, tags=tags)
+
+
+def _in_archive(path: Path, name: str, entry: FileEntry, tree: _Tree) -> Iterator[Sighting]:
+    """What an archive holds; one that cannot be read is an error of its own."""
+    try:
+        held = members(path, entry, tree.cache)
+    except InputError as error:
+        yield Sighting(path, name, path.parent, tree.top, tree.name, entry, Seen(error=(error.code, error.message)))
+        return
+    tree.passed_over.extend(PassedOver(f"{name}!{one.name}", one.reason) for one in held.passed_over)
+    if held.fault:
+        fault = f"expected a whole archive, found: {held.fault} What comes before is read."
+        yield Sighting(path, name, path.parent, tree.top, tree.name, entry, Seen(error=(InputError.code, fault)))
+    for one in held.entries.values():
+        if not one.symlink:
+            yield _member(path, name, entry, tree, one, held)
+
+
+def _member(archive: Path, name: str, entry: FileEntry, tree: _Tree, one: Entry[Seen], held: Index[Seen]) -> Sighting:
+    """A file in an archive."""
+    known = Seen(error=(InputError.code, one.fault)) if one.fault or one.seen is None else one.seen
+    needed = held.companions(one.path, known.belonging) if known.belonging else []
+    return Sighting(
+        Member(archive, one.path, b""),
+        name,
+        archive.parent,
+        tree.top,
+        tree.name,
+        entry,
+        known._replace(sha256=one.sha256),
+        one.path,
+        tuple(Companion(Member(archive, path, b""), held.entries[path].sha256) for path in needed),
+        (one, *(held.entries[path] for path in needed)),
+    )
+
+
+def _beside(path: Path, known: Seen, around: Mapping[str, Seen]) -> tuple[Companion, ...]:
+    """The companions of a file on disk."""
+    return tuple(Companion(one, _digest(one, path.parent, around)) for one in beside(path, known.belonging))
+
+
+def _digest(companion: Path, folder: Path, around: Mapping[str, Seen]) -> str:
+    """Digest of a file beside another, from memory where it is there."""
+    known = around.get(companion.name) if companion.parent == folder else None
+    return (known.sha256 if known else "") or sha256_of(companion)
+
+
+def each_once(files: Sequence[Sighting]) -> Iterator[Sighting]:
+    """The files without those met before, and without links to a file that is there itself."""
+    real: dict[Path, str] = {}
+    met: set[tuple[str, str, str]] = set()
+    inodes = {(file.entry.device, file.entry.inode) for file in files if not file.entry.is_link}
+    linked: set[tuple[int, int, str]] = set()
+    for file in files:
+        if file.folder not in real:
+            real[file.folder] = os.path.realpath(file.folder)  # Path.resolve raises where links run in a circle
+        key = (real[file.folder], file.entry.name, file.member)
+        inode = (file.entry.device, file.entry.inode)
+        if key in met or (file.entry.is_link and (inode in inodes or (*inode, file.member) in linked)):
+            continue
+        met.add(key)
+        if file.entry.is_link and file.entry.inode >= 0:
+            linked.add((*inode, file.member))
+        yield file
+
+
+def _inside(path: Path, root: Path) -> bool:
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def _tops(path: Path) -> tuple[Path, Path]:
+    """For a path outside the project: the folder where sidecars begin, and the one that names are relative to.
+
+    Names begin with the folder that was named, or that the file is in, so that runs of several folders are told
+    apart; home folders keep their names to themselves.
+    """
+    folder = absolute(path if path.is_dir() else path.parent)
+    return folder, folder if folder == Path.home() else folder.parent
+
+
+def _relative(file: Path, top: Path) -> str:
+    """Name of `file` below `top`, the same on every machine, whichever way leads to it."""
+    for path, above in ((absolute(file), absolute(top)), (Path(os.path.realpath(file)), top.resolve())):
+        if path.is_relative_to(above):
+            return path.relative_to(above).as_posix()
+    return file.name
+
+
+def absolute(path: Path) -> Path:
+    """`path` from the root, without `..`; links are kept, since they are names that the user chose."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  Path.absolute keeps ..

@@ -1,0 +1,280 @@
+"""Amendments: attributes of stored calculations that were changed later, without writing their arrays again.
+
+A calculation stays named by the digest of its record as stored. A revision holds all that differs from that record, so
+the last one alone says what is shown: the effective record.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlpdata import digest
+from mlpdata.errors import NotFound, UsageError
+from mlpdata.schema.calculation import Calculation
+from mlpdata.schema.noun import from_stored
+from mlpdata.schema.records import Amendment, Attributes, Revision
+from mlpdata.store import layout, tables
+from mlpdata.store.index import IdIndex, Ids
+from mlpdata.store.segment import Kept, kept_calculations, read_segment
+
+AMENDABLE = tuple(Attributes.__annotations__)
+"""Fields of a calculation that may differ from what is stored; the others are what was read from its files."""
+SKIP = "skip"
+"""Stands among the fields of a history for the number of configurations hidden."""
+
+Key = tuple[str, str]
+"""Segment and digest of the record as stored."""
+
+
+class Amended(NamedTuple):
+    """A stored calculation as it shall be shown."""
+
+    segment: str
+    record: str
+    """Digest of its record as stored."""
+    calculation: Calculation
+    """The effective record."""
+    skip: int = 0
+    """How many of its first configurations are hidden."""
+
+
+class Revised(NamedTuple):
+    """One step of the history of a calculation."""
+
+    amendment: str
+    """Id."""
+    by: str
+    """Who; empty where nobody is named."""
+    time: str
+    """UTC, ISO 8601."""
+    why: str
+    field: str
+    """An attribute, or `skip`."""
+    old: Any
+    new: Any
+
+
+class Amendments:
+    """The amendments that a snapshot names.
+
+    Args:
+        records: by id, in the order of the snapshot.
+    """
+
+    def __init__(self, records: Iterable[tuple[str, Amendment]]) -> None:
+        self._records = list(records)
+        self.present: dict[Key, Revision] = {
+            (revision.segment, revision.calculation): revision
+            for _, amendment in self._records
+            for revision in amendment.changes
+        }
+        """The revision that holds for each calculation that has one."""
+        self._by_segment: dict[str, dict[str, Revision]] = {}
+        for (segment, record), revision in self.present.items():
+            self._by_segment.setdefault(segment, {})[record] = revision
+
+    @classmethod
+    def read(cls, store: Path, names: Iterable[str]) -> Amendments:
+        """The amendments `names` of a store.
+
+        Raises:
+            CorruptError: one is missing or not what was written.
+        """
+        return cls((name, read_amendment(store, name)) for name in names)
+
+    def of(self, segment: str) -> dict[str, Revision]:
+        """The revisions that hold for the calculations of a segment, by their record as stored."""
+        return self._by_segment.get(segment, {})
+
+    def history(self, key: Key, stored: Calculation) -> list[Revised]:
+        """What each amendment changed of one calculation, the first one first."""
+        steps, before = [], _state(stored, None)
+        for name, amendment in self._records:
+            for revision in amendment.changes:
+                if (revision.segment, revision.calculation) == key:
+                    after = _state(stored, revision)
+                    steps += [
+                        Revised(name, amendment.by, amendment.time, amendment.why, field, before[field], after[field])
+                        for field in after
+                        if before[field] != after[field]
+                    ]
+                    before = after
+        return steps
+
+
+def read_amendment(store: Path, name: str) -> Amendment:
+    """The amendment with the id `name`.
+
+    Raises:
+        CorruptError: it is missing, or its bytes are not those that its name says.
+        NewerSchema: a newer mlpdata wrote it.
+    """
+    return layout.read_record(Amendment, layout.amendment_file(store, name), name)
+
+
+def _state(stored: Calculation, revision: Revision | None) -> dict[str, Any]:
+    """All that can be amended of a calculation, as a revision leaves it."""
+    shown = effective(stored, revision)
+    return {**{name: getattr(shown, name) for name in AMENDABLE}, SKIP: revision.skip if revision else 0}
+
+
+def effective(stored: Calculation, revision: Revision | None) -> Calculation:
+    """The record that is shown of a stored one; a revision's fields were validated when it was read."""
+    return stored if revision is None else stored.model_copy(update=dict(revision.fields))
+
+
+def revisions(store: Path, amended: Iterable[Amended]) -> list[Revision]:
+    """What must be written so that stored calculations are shown as wanted.
+
+    Raises:
+        NotFound: there is no such calculation.
+        UsageError: something differs that is no attribute, or more configurations are skipped than there are.
+    """
+    found: list[Revision] = []
+    for segment, some in itertools.groupby(sorted(amended, key=lambda one: one.segment), lambda one: one.segment):
+        stored = StoredCalculations(store, segment)
+        found += [stored.revision(one) for one in some]
+    return found
+
+
+class StoredCalculations:
+    """The calculations of one segment as stored, with the ids of their configurations.
+
+    Raises:
+        NotFound: no such segment.
+        CorruptError: it is damaged.
+    """
+
+    def __init__(self, store: Path, segment: str) -> None:
+        self.name = segment
+        self._folder = layout.segment_folder(store, segment)
+        if not self._folder.is_dir():
+            raise NotFound(f"expected a segment of this store, found no {segment[:12]}.", path=store)
+        self._segment = read_segment(store, segment)
+        self._kept = {one.record: (row, one) for row, one in enumerate(kept_calculations(store, segment))}
+        path = self._folder / "calculations.parquet"
+        self._json = tables.read_checked(path, ["json"])["json"]
+
+    def __contains__(self, record: str) -> bool:
+        return record in self._kept
+
+    def revision(self, wanted: Amended) -> Revision:
+        """The revision that shows a calculation as wanted."""
+        kept, stored = self._stored(wanted.record)
+        changed = {name: value for name, value in wanted.calculation if value != getattr(stored, name)}
+        if strangers := sorted(set(changed) - set(AMENDABLE)):
+            raise UsageError(
+                f"expected to amend only {', '.join(AMENDABLE)}, found another {strangers[0]} for {stored.path}."
+            )
+        if not 0 <= wanted.skip <= kept.n_configurations:
+            raise UsageError(
+                f"expected to skip at most {kept.n_configurations} configurations of {stored.path}, "
+                f"found {wanted.skip}."
+            )
+        return Revision(
+            segment=self.name,
+            calculation=wanted.record,
+            fields=changed,
+            skip=wanted.skip,
+            content=digest.content_id(self.content(wanted) if changed or wanted.skip else kept.content),
+        )
+
+    def content(self, wanted: Amended) -> int:
+        """What a calculation adds to content when it is shown as wanted."""
+        kept = self._kept[wanted.record][1]
+        rows = self._ids[kept.first_row + wanted.skip : kept.first_row + kept.n_configurations]
+        return digest.shown(wanted.calculation.record, rows)
+
+    def shown(self, revision: Revision) -> Amended:
+        """What a revision shows."""
+        _, stored = self._stored(revision.calculation)
+        return Amended(self.name, revision.calculation, effective(stored, revision), revision.skip)
+
+    def _stored(self, record: str) -> tuple[Kept, Calculation]:
+        if record not in self._kept:
+            raise NotFound(
+                f"expected a calculation of segment {self.name[:12]}, found no record {record[:12]} there.",
+                path=self._folder,
+            )
+        row, kept = self._kept[record]
+        return kept, from_stored(Calculation, self._json[row].as_py(), str(self._folder))
+
+    @functools.cached_property
+    def _ids(self) -> Ids:
+        return IdIndex(self._folder, self._segment).in_order()
+
+
+Column = Callable[[Any, Revision], Any]
+"""The effective value of a column, from the stored one."""
+
+
+def _attribute(name: str) -> Column:
+    return lambda old, revision: revision.fields.get(name, old)
+
+
+def _tags(old: Any, revision: Revision) -> Any:
+    return sorted(revision.fields["tags"].items()) if "tags" in revision.fields else old
+
+
+def _config_type(old: Any, revision: Revision) -> Any:
+    return revision.fields["tags"].get("config_type") if "tags" in revision.fields else old
+
+
+def _json(old: Any, revision: Revision) -> Any:
+    return digest.canonical_json({**json.loads(old), **revision.fields}).decode() if revision.fields else old
+
+
+_OF_RUN = ("kind", "temperature_target", "group", "system", "license")
+SHARED: dict[str, Column] = {
+    **{name: _attribute(name) for name in _OF_RUN},
+    "tags": _tags,
+    "config_type": _config_type,
+}
+"""Columns that an amendment changes in the tables of calculations and of configurations alike."""
+COLUMNS: dict[str, Column] = {
+    **SHARED,
+    "citation": _attribute("citation"),
+    "continues": _attribute("continues"),
+    "first_row": lambda old, revision: old + revision.skip,
+    "n_configurations": lambda old, revision: old - revision.skip,
+    "content": lambda _, revision: revision.content,
+    "json": _json,
+}
+"""Columns that an amendment changes in the table of calculations."""
+
+
+def effective_calculations(stored: pa.Table, revised: Mapping[str, Revision]) -> pa.Table:
+    """The table of calculations, or columns of it with `calculation_record`, as revisions show it."""
+    records = stored["calculation_record"].to_pylist()
+    rows = [(row, revised[record]) for row, record in enumerate(records) if record in revised]
+    for name in COLUMNS if rows else ():
+        number = stored.schema.get_field_index(name)
+        if number >= 0:
+            field, values = stored.schema.field(number), stored[name].to_pylist()
+            for row, revision in rows:
+                values[row] = COLUMNS[name](values[row], revision)
+            stored = stored.set_column(number, field, pa.array(values, field.type))
+    return stored
+
+
+def effective_configurations(stored: pa.Table, calculations: pa.Table) -> pa.Table:
+    """The table of configurations with what each shares with its calculation as the effective table says it.
+
+    Args:
+        stored: as it was written.
+        calculations: the effective table of all calculations of the segment.
+    """
+    owner = pc.index_in(stored["calculation_record"], calculations["calculation_record"].combine_chunks())
+    for name in SHARED:
+        number = stored.schema.get_field_index(name)
+        if number >= 0:
+            stored = stored.set_column(number, stored.schema.field(number), calculations[name].take(owner))
+    return stored

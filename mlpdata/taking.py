@@ -1,0 +1,122 @@
+"""Taking: the runs of outputs go into a writer, one calculation after the other; a damaged file costs itself only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from mlpdata.discover import Output
+from mlpdata.errors import InputError, MlpdataError
+from mlpdata.frames import Frames
+from mlpdata.known import Key, Known, reading_of
+from mlpdata.outcome import Entered, Refused, refusal
+from mlpdata.portions import Taken
+from mlpdata.runs import CONFLICT, Event, Unread
+from mlpdata.scan import Cache
+from mlpdata.schema.calculation import Calculation
+from mlpdata.store.index import Ids
+from mlpdata.store.segment import Writer
+
+CHANGED = (
+    "expected the run that was read before, with more steps; found another one under its name. "
+    "What is stored stays. Move one of them, or take the tree as it is by --exact."
+)
+
+
+class Taker:
+    """Takes outputs one by one.
+
+    Args:
+        known: what the store holds.
+        cache: keeps what cannot be read, so that it is not tried again.
+        writer: where it goes; None to read only.
+    """
+
+    def __init__(self, known: Known, cache: Cache, writer: Writer | None) -> None:
+        self.known, self.cache, self.writer = known, cache, writer
+        self.taken = Taken()
+        self._begun = False
+        self._unproven: list[Key] = []
+        """Calculations that the output at hand may be another state of, as long as that is not known."""
+        self._ids: list[Ids] = []
+        self._n_configurations = 0
+
+    def take(self, output: Output, events: Iterable[Event]) -> None:
+        """Read the runs of one output; the one in which reading ends in an error is abandoned, those before it stay."""
+        earlier = self.known.earlier(output)
+        self._unproven = earlier if earlier and not self.known.has_grown(output, earlier) else []
+        try:
+            for event in events:
+                if isinstance(event, Unread):
+                    self.refuse(event.name, event.error)
+                elif isinstance(event, Frames):
+                    self._append(event)
+                elif self._unproven and not self._proven(event, output):
+                    return
+                else:
+                    self._end(event)
+        except InputError as error:
+            self._abandon()
+            self.cache.remember_outcome(output.key, {"code": error.code, "message": error.message, "line": error.line})
+            self.refuse(output.name, error)
+
+    def refuse(self, name: str, error: MlpdataError) -> None:
+        """Note what could not be read."""
+        self.taken.refused.append(refusal(name, error))
+
+    def _append(self, frames: Frames) -> None:
+        self._n_configurations += len(frames)
+        if self._unproven:
+            self._ids.append(frames.ids())
+        if self.writer is not None:
+            self._begin()
+            self.writer.append(frames)
+
+    def _begin(self) -> None:
+        if self.writer is not None and not self._begun:
+            self.writer.begin()
+            self._begun = True
+
+    def _proven(self, calculation: Calculation, output: Output) -> bool:
+        """Whether a file whose bytes are others is the same run, further on; if not, an exact sync alone takes it."""
+        earlier, self._unproven = self._unproven, []
+        if self.known.continues(calculation, np.concatenate([np.empty((0, 16), np.uint8), *self._ids]), earlier):
+            return True
+        self.taken.changed.append(Refused(output.name, None, "changed", CHANGED))
+        if not self.known.exact:
+            self.known.keep(earlier)
+            self._abandon()
+        return self.known.exact
+
+    def _end(self, calculation: Calculation) -> None:
+        """Close a calculation."""
+        self._begin()
+        if self.writer is not None:
+            self.writer.end(calculation)
+        taken = self.taken
+        taken.entered.append(
+            Entered(
+                calculation.path,
+                calculation.id,
+                self._n_configurations,
+                calculation.status,
+                calculation.sources[0].reader,
+            )
+        )
+        taken.readings.append(reading_of(calculation))
+        taken.unknown_license += calculation.license is None
+        taken.conflicts += [f"{calculation.path}: {one}" for one in calculation.warnings if one.startswith(CONFLICT)]
+        taken.left_out += [
+            Refused(calculation.path, lost.line or None, "left-out", lost.reason, lost.frames)
+            for lost in calculation.left_out
+        ]
+        self._forget()
+
+    def _abandon(self) -> None:
+        if self.writer is not None and self._begun:
+            self.writer.abandon()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._begun, self._ids, self._n_configurations = False, [], 0
