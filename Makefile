@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 
-.PHONY: help install lint types test test-all test-long differential demo bench schemas clean
+.PHONY: help install lint types test test-all test-long campaign differential demo bench schemas clean
 
 help:
 	@echo "make install   a virtual environment with everything, versions as in constraints.txt"
@@ -12,6 +12,7 @@ help:
 	@echo "make test      the quick suite, with branch coverage"
 	@echo "make test-all  the slow tests too"
 	@echo "make test-long every damage of every reader's files, into benchmarks/reliability_readers.md"
+	@echo "make campaign  10,000 simulated campaigns, into benchmarks/campaign.md; goes on where it was stopped"
 	@echo "make differential every file beside ASE, pymatgen, dpdata and cclib, into benchmarks/differential.md"
 	@echo "make fuzz      coverage-guided fuzzing of all readers, RUNS inputs each, below build/fuzz/"
 	@echo "make lint      ruff; make types: mypy"
@@ -40,6 +41,9 @@ test-all: install
 
 test-long: install
 	$(BIN)/python -m pytest -m slow tests/reliability/test_damage_readers.py tests/security/test_hostile_readers.py $(PYTEST)
+
+campaign: install
+	TMPDIR=$${TMPDIR:-/dev/shm} $(BIN)/python -m mlpdata.testing.campaign --campaigns 10000 --report benchmarks/campaign.md
 
 differential: install
 	test -d .venv-peers || ($(PYTHON) -m venv .venv-peers && .venv-peers/bin/pip install --quiet ase pymatgen dpdata cclib)

@@ -13,6 +13,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
@@ -101,13 +102,13 @@ def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
         UsageError: the package is not there, nobody answers, or workers die over and over.
     """
     try:
-        from distributed import Client, KilledWorker  # noqa: PLC0415  an extra
+        distributed = import_module("distributed")  # an extra
     except ModuleNotFoundError:
         raise UsageError(
             "expected the package distributed for --scheduler, found none. Install it by: pip install 'mlpdata[dask]'"
         ) from None
     try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)
+        client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise UsageError(
             f"expected a dask.distributed scheduler at {address}, found none that answers. "
@@ -116,7 +117,7 @@ def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
     with client:
         try:
             yield client.get_executor(pure=False), max(1, sum(client.nthreads().values()))
-        except KilledWorker as error:
+        except distributed.KilledWorker as error:
             raise UsageError(
                 "expected workers to live, found the same work killing several, most often for want of memory. "
                 "Nothing was committed."

@@ -42,7 +42,7 @@ class Failures:
     n_running: int = 0
     """Runs that seem to go on."""
     n_replaced: int = 0
-    """Lost runs that another one continues or repeats."""
+    """Lost runs that are left out since another one continues or repeats them."""
 
 
 def failures(
@@ -81,7 +81,6 @@ def failures(
         elif one.replaced and not replaced:
             found.n_replaced += 1
         else:
-            found.n_replaced += one.replaced
             found.lost.append(one.failure)
     found.lost.sort(key=lambda failure: failure.path)
     return found

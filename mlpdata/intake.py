@@ -13,7 +13,7 @@ from mlpdata.ahead import streams
 from mlpdata.discover import Found, Output, find_outputs
 from mlpdata.errors import CheckFailed, InputError, UsageError
 from mlpdata.known import VANISHED, Known
-from mlpdata.outcome import IngestReport, Refused, refusal
+from mlpdata.outcome import IngestReport, refusal
 from mlpdata.portions import Notes, Taken, name_of, portions
 from mlpdata.relating import BY, WHY, amendments
 from mlpdata.said.sayings import Sayings
@@ -153,9 +153,16 @@ def sync(
     sayings = Sayings(None, default, templates=from_path, maps=maps)
     with _cache(Path(store), dry_run) as cache:
         found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links)
+        cache.remember_tree(absolute(tree))
         return _Job(Path(store), How(jobs, scheduler, progress), strict=strict, dry_run=dry_run).run(
             found, cache, exact=exact
         )
+
+
+def last_tree(store: Path) -> Path | None:
+    """The folder that was synced last into a store; None where that is not known."""
+    with cache_at(cache_of(store), read_only=True) as cache:
+        return cache.tree()
 
 
 def cache_of(store: Path) -> Path:
@@ -220,8 +227,8 @@ class _Job:
         if known.shows(output):
             self.report.unchanged.append(output.name)
             return True
-        if before := cache.outcome(output.key):
-            self.report.refused.append(Refused(output.name, before["line"], before["code"], before["message"]))
+        if refused := cache.refusal(output.name, output.key):
+            self.report.refused.append(refused)
             return True
         return False
 

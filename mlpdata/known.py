@@ -161,6 +161,11 @@ class Known:
             for key in self._of_run.get(f"run {output.run}", [])
         )
 
+    def of_files(self, output: Output) -> list[Key]:
+        """The calculations that were read from these very files."""
+        keys = dict.fromkeys(key for file in output.files for key in self._of_source.get(file.sha256, []))
+        return [key for key in keys if key in self.visible]
+
     def earlier(self, output: Output) -> list[Key]:
         """The calculations that were read from this run when all its files were others."""
         digests = {file.sha256 for file in output.files}

@@ -17,6 +17,7 @@ from mlpdata import joining
 from mlpdata.checks.gatekeeper import Gatekeeper
 from mlpdata.checks.measures import Circumstances
 from mlpdata.discover import Output
+from mlpdata.ends import Ends
 from mlpdata.errors import InputError, UnitsUnknown
 from mlpdata.frames import Frames, by_block, concatenate
 from mlpdata.joining import Beside
@@ -171,6 +172,7 @@ class _Run:
         self.cell: F64 | None = None
         self.volume_change = 0.0
         self.shape: tuple[int, bool] | None = None
+        self.ends = Ends()
 
     def joined(self, frames: Frames) -> Frames:
         """Configurations of the first file with what the others print beyond it."""
@@ -210,6 +212,7 @@ class _Run:
         kept, rejected = self.gates.admit(frames if labelled.all() else frames.select(labelled))
         self.left_out += rejected
         if len(kept):
+            self.ends.add(kept)
             yield kept
 
     def closed(self, ending: Ending, unread: Sequence[Unread]) -> Calculation:
@@ -260,7 +263,10 @@ class _Run:
                 *self.gates.remarks(),
             ),
         )
-        return calculation.replace(group=_group(calculation, self.output), system=sidecar.system or "")
+        grouped = calculation.model_copy(
+            update={"group": _group(calculation, self.output), "system": sidecar.system or ""}
+        )
+        return self.ends.told(grouped)
 
     def _contradictions(self) -> Iterator[str]:
         """Where what is declared is not what the output prints."""

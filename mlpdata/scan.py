@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from mlpdata.digest import sha256_file, sha256_json
 from mlpdata.errors import InputError, NotRecognised
 from mlpdata.layouts import MAX_MARK_BYTES, is_mark, origin
+from mlpdata.outcome import Refused
 from mlpdata.readers.members import Entry, Index, PassedOver, index
 from mlpdata.readers.place import Belonging, Place
 from mlpdata.readers.registry import readers, recognise_file
@@ -32,7 +33,7 @@ BATCH = 1000
 """Rows that a killed process may forget."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS folders (path TEXT PRIMARY KEY, crc INTEGER NOT NULL, found TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outcomes (key TEXT PRIMARY KEY, crc INTEGER NOT NULL, found TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS refusals (key TEXT PRIMARY KEY, crc INTEGER NOT NULL, found TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS made_with (readers TEXT NOT NULL);
 """
 
@@ -82,13 +83,29 @@ class Cache:
         """Keep what was found in a folder."""
         self._write("INSERT OR REPLACE INTO folders VALUES (?, ?, ?)", str(path), found)
 
-    def outcome(self, key: str) -> dict[str, Any]:
-        """What came of reading an output, by the digest of all that it depends on; empty where it is not known."""
-        return self._row("SELECT crc, found FROM outcomes WHERE key = ?", key)
+    def refusal(self, name: str, key: str) -> Refused | None:
+        """Why an output could not be read when it was tried; None where it was not.
 
-    def remember_outcome(self, key: str, found: dict[str, Any]) -> None:
-        """Keep what came of reading an output."""
-        self._write("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)", key, found)
+        Args:
+            name: of the output.
+            key: digest of all that reading it depends on.
+        """
+        found = self._row("SELECT crc, found FROM refusals WHERE key = ?", key)
+        return Refused(name, found["line"], found["code"], found["reason"]) if found else None
+
+    def remember_refusal(self, key: str, refused: Refused) -> None:
+        """Keep why an output cannot be read."""
+        found = {"line": refused.line, "code": refused.code, "reason": refused.reason}
+        self._write("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?)", key, found)
+
+    def tree(self) -> Path | None:
+        """The tree that was synced last."""
+        found = self._row("SELECT crc, found FROM folders WHERE path = ?", "")
+        return Path(found["tree"]) if found else None
+
+    def remember_tree(self, path: Path) -> None:
+        """Keep which tree is synced."""
+        self._write("INSERT OR REPLACE INTO folders VALUES (?, ?, ?)", "", {"tree": str(path)})
 
     def close(self) -> None:
         """Keep what is new; a cache that cannot be written costs time only."""
@@ -156,7 +173,7 @@ def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
     database.executescript(_TABLES)
     now = _readers()
     if database.execute("SELECT readers FROM made_with").fetchall() != [(now,)]:
-        for table in ("folders", "outcomes", "made_with"):
+        for table in ("folders", "refusals", "made_with"):
             database.execute(f"DELETE FROM {table}")  # noqa: S608  names of our own
         database.execute("INSERT INTO made_with VALUES (?)", (now,))
         database.commit()

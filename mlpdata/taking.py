@@ -58,8 +58,8 @@ class Taker:
                     self._end(event)
         except InputError as error:
             self._abandon()
-            self.cache.remember_outcome(output.key, {"code": error.code, "message": error.message, "line": error.line})
             self.refuse(output.name, error)
+            self.cache.remember_refusal(output.key, self.taken.refused[-1])
 
     def refuse(self, name: str, error: MlpdataError) -> None:
         """Note what could not be read."""

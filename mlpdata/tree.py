@@ -123,7 +123,7 @@ class _Walk:
             reason = self._reason(entry, ignore, names)
             if reason:
                 folder.passed_over.append(PassedOver(folder.named(entry.name), reason))
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 subfolders.append(entry.name)
             else:
                 folder.entries.append(_entry(entry))
@@ -131,7 +131,7 @@ class _Walk:
 
     def _reason(self, entry: os.DirEntry[str], ignore: Ignore, names: set[str]) -> str | None:
         """Why a file or folder is passed over."""
-        is_folder = entry.is_dir()
+        is_folder = _is_folder(entry)
         if reason := ignore.reason(entry.name, is_folder=is_folder):
             return reason
         if not is_folder:
@@ -141,6 +141,14 @@ class _Walk:
         if entry.is_symlink() and not self.follow_links:
             return "a link to a folder; name it itself, or use --follow-links"
         return None
+
+
+def _is_folder(found: os.DirEntry[str]) -> bool:
+    """Whether it is a folder; links that run in a circle are none."""
+    try:
+        return found.is_dir()
+    except OSError:
+        return False
 
 
 def _entry(found: os.DirEntry[str]) -> Entry:

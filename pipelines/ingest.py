@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from mlpdata.cli.app import reported
-from mlpdata.cli.sources import concluded
+from mlpdata.cli.outcome import concluded
 from mlpdata.project import load_params, write_json
 from mlpdata.workflow import make_dataset
 

@@ -39,7 +39,15 @@ def options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a verb; a user's mistake ends in one line on stderr and the exit code of its kind."""
-    for module in ("project", "sources", "failed", "annotate", "dataset", "learn"):  # in the order in which help names the verbs
+    for module in (
+        "project",
+        "sources",
+        "tree",
+        "failed",
+        "annotate",
+        "dataset",
+        "learn",
+    ):  # in the order in which help names the verbs
         import_module(f"mlpdata.cli.{module}")
 
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]

@@ -39,6 +39,8 @@ def failed(
 ) -> int:
     """List the runs that were lost, and why: SCF, walltime, memory, crash, truncated, ..."""
     from mlpdata.failures import failures
+    from mlpdata.intake import last_tree
+    from mlpdata.standing import refused_below
 
     forms = [name for name, given in (("--paths", paths or null), ("--csv", csv), ("--json", json)) if given]
     if len(forms) > 1:
@@ -46,8 +48,9 @@ def failed(
     causes = _causes(cause)
     if root is not None and not root.is_dir():
         raise UsageError("expected a folder of outputs, found none.", path=root)
+    tree = root or last_tree(store)
     found = failures(
-        store, root, unconverged=unconverged or "geometry" in causes, running=running,
+        store, tree, refused=refused_below(tree, store) if tree is not None else (), unconverged=unconverged or "geometry" in causes, running=running,
         replaced=all,
     )  # fmt: skip
     lost = [one for one in found.lost if not causes or one.cause in causes]

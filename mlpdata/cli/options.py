@@ -32,6 +32,23 @@ ParamsOption = Annotated[
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="File to write.")]
 
+FromPathOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from-path", help="What folders say, such as '{system}/{temperature}K/{run}'; the first that fits counts."
+    ),
+]
+MapOption = Annotated[
+    list[Path] | None, typer.Option("--map", help="CSV with a column path and what is said of each: kind, license, ...")
+]
+JobsOption = Annotated[int, typer.Option(min=1, help="Reading processes.")]
+SchedulerOption = Annotated[
+    str, typer.Option(help="Read on the workers of a dask.distributed scheduler, such as tcp://node1:8786.")
+]
+FollowOption = Annotated[bool, typer.Option("--follow-links", help="Follow links to folders, each folder once.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Commit nothing if a file cannot be read.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Read and check, write nothing.")]
+
 UnitsOption = Annotated[
     str | None,
     typer.Option(

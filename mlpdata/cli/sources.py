@@ -1,36 +1,38 @@
-"""Verbs about outputs: ingest, sync, inspect, convert."""
+"""Verbs about outputs: ingest, inspect, convert."""
 
 from __future__ import annotations
 
 import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mlpdata.cli.app import app
 from mlpdata.cli.options import (
     STORE,
+    DryRunOption,
     EnergyKeyOption,
     EnergyKindOption,
+    FollowOption,
     ForcesKeyOption,
+    FromPathOption,
+    JobsOption,
     JsonOption,
+    MapOption,
+    SchedulerOption,
     StoreOption,
     StressKeyOption,
     StressSignOption,
+    StrictOption,
     UnitsOption,
     VirialKeyOption,
     one_of,
     said_of_numbers,
 )
-from mlpdata.cli.output import counted, progress, say, say_json, warn
+from mlpdata.cli.outcome import concluded, summarise
+from mlpdata.cli.output import progress, say, say_json, warn
 from mlpdata.errors import InputError, UsageError
-
-if TYPE_CHECKING:
-    from mlpdata.outcome import IngestReport, Refused
-
-SHOWN = 20
-"""Lines of a list that are printed; --json has all."""
 
 
 @app.command()
@@ -41,6 +43,8 @@ def ingest(
     citation: Annotated[str | None, typer.Option(help="How to cite the data.")] = None,
     kind: Annotated[str | None, typer.Option(help="What the configurations are there for: aimd, defect, ...")] = None,
     temperature: Annotated[str | None, typer.Option(help="Set point of the thermostat, such as 300K.")] = None,
+    group: Annotated[str | None, typer.Option(help="file, folder, or a name: never divided by a split.")] = None,
+    system: Annotated[str | None, typer.Option(help="Name of what was calculated.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Free mark k=v; may be repeated.")] = None,
     units: UnitsOption = None,
     energy_key: EnergyKeyOption = None,
@@ -49,9 +53,13 @@ def ingest(
     virial_key: VirialKeyOption = None,
     energy_kind: EnergyKindOption = None,
     stress_sign: StressSignOption = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Reading processes.")] = 1,
-    strict: Annotated[bool, typer.Option("--strict", help="Commit nothing if a file cannot be read.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check, write nothing.")] = False,
+    from_path: FromPathOption = None,
+    map: MapOption = None,
+    jobs: JobsOption = 1,
+    scheduler: SchedulerOption = "",
+    follow_links: FollowOption = False,
+    strict: StrictOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> int:
     """Read outputs into the store, in one commit."""
@@ -66,36 +74,20 @@ def ingest(
             citation=citation,
             kind=checked_kind(kind),
             temperature=None if temperature is None else kelvin(temperature),
+            group=group,
+            system=system,
             tags=dict(key_value(one) for one in tag or []),
             **said_of_numbers(units, keys, energy_kind, stress_sign),
+            from_path=from_path or (),
+            maps=map or (),
             default=project_default(store),
             jobs=jobs,
+            scheduler=scheduler,
+            follow_links=follow_links,
             strict=strict,
             dry_run=dry_run,
             progress=advance,
         )
-    say_json(report.as_json()) if json else summarise(report)
-    return concluded(report)
-
-
-@app.command()
-def sync(
-    root: Annotated[Path, typer.Argument(help="Folder of outputs.")],
-    store: StoreOption = STORE,
-    exact: Annotated[bool, typer.Option("--exact", help="Retract what is no longer in the folder.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Reading processes.")] = 1,
-    strict: Annotated[bool, typer.Option("--strict", help="Commit nothing if a file cannot be read.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check, write nothing.")] = False,
-    json: JsonOption = False,
-) -> int:
-    """Bring the store up to date with a folder of outputs, in one commit."""
-    from mlpdata.intake import sync as run
-
-    with progress("reading") as advance:
-        report = run(
-            root, store, exact=exact, default=project_default(store), jobs=jobs, strict=strict, dry_run=dry_run,
-            progress=advance,
-        )  # fmt: skip
     say_json(report.as_json()) if json else summarise(report)
     return concluded(report)
 
@@ -213,50 +205,6 @@ def project_default(store: Path) -> Any:
 
     params = load_params(store.absolute().parent / "params.yaml")
     return Sidecar(license=params.ingest.license, citation=params.ingest.citation)
-
-
-def summarise(report: IngestReport) -> None:
-    """The end of an ingest: what entered, what was left out and why."""
-    verb = "would enter" if report.dry_run else "entered"
-    entered = f"{counted(report.n_entered, 'configuration')} of {counted(len(report.entered), 'calculation')}"
-    say(f"{entered} {verb} ({report.seconds:.1f} s).")
-    for calculation in [one for one in report.entered if one.status != "complete"][:SHOWN]:
-        say(f"  {calculation.path}: {calculation.status}, {calculation.n_configurations} configurations kept")
-    replaced = sum(one.replaced for one in report.entered)
-    if replaced:
-        say(f"Replaced: {counted(replaced, 'older reading')} of the same run.")
-    if report.unchanged:
-        say(f"Unchanged: {counted(len(report.unchanged), 'file')} that the store has already or that repeat another.")
-    if report.retracted:
-        say(f"Retracted: {counted(len(report.retracted), 'calculation')} no longer in the folder.")
-    _say_lost("Left out", counted(sum(one.frames or 0 for one in report.left_out), "configuration"), report.left_out)
-    _say_lost("Not readable", counted(len(report.refused), "file"), report.refused)
-    if report.not_outputs:
-        say(f"Passed over: {counted(report.not_outputs, 'file')} that no reader knows.")
-    if report.unknown_license:
-        warn(
-            f"Unknown license: {counted(report.unknown_license, 'calculation')}. That blocks publishing; state it by --license."
-        )
-    if report.snapshot:
-        say(f"The store shows {counted(report.n_configurations, 'configuration')}, snapshot {report.snapshot[:12]}.")
-
-
-def concluded(report: IngestReport) -> int:
-    """The exit code; where nothing could be read, a line on stderr says why."""
-    if report.exit_code:
-        first = report.damaged[0]
-        raise InputError(first.reason, path=first.path, line=first.line)
-    return 0
-
-
-def _say_lost(what: str, count: str, lost: list[Refused]) -> None:
-    if lost:
-        say(f"{what}: {count}")
-        for one in lost[:SHOWN]:
-            place = one.path if one.line is None else f"{one.path}:{one.line}"
-            say(f"  {place}: {one.reason}")
-        if len(lost) > SHOWN:
-            say(f"  ... and {len(lost) - SHOWN} more; --json lists all.")
 
 
 def _say_inspected(found: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from mlpdata.errors import LimitExceeded
 from mlpdata.readers.archive import IN_MEMORY, Limits
@@ -107,6 +107,3 @@ class Meter:
 def sane_time(mtime: float) -> float:
     """A time that an archive states; 0 where it is none."""
     return float(mtime) if math.isfinite(mtime) and abs(mtime) < 1e11 else 0.0
-
-
-Reads = Callable[[IO[bytes], Meter], Passage]

@@ -20,6 +20,8 @@ ENTRY = b"PK\x01\x02"
 """Begins each row of that table."""
 SIP = 4096
 """Bytes asked for at once: zipfile gives bzip2 and lzma as many stored bytes, of which up to 80 MB can come."""
+GULP = {zipfile.ZIP_STORED: 1 << 16, zipfile.ZIP_DEFLATED: 1 << 16}
+"""Where no more come than were asked for."""
 ENCRYPTED = 0x1
 _FAULTS = (
     zipfile.BadZipFile,
@@ -105,7 +107,7 @@ def _time(info: zipfile.ZipInfo) -> float:
 def _pieces(part: Part, info: zipfile.ZipInfo, archive: zipfile.ZipFile, meter: Meter) -> Iterator[bytes]:
     try:
         with archive.open(info) as file:
-            while piece := file.read(SIP):
+            while piece := file.read(GULP.get(info.compress_type, SIP)):
                 meter.give(len(piece))
                 yield piece
     except _FAULTS as error:

@@ -19,7 +19,7 @@ from mlpdata.units import F64
 I64 = NDArray[np.int64]
 STRETCH = 3.0**0.5
 """Most that a point moves where atoms move by 1 (root of the sum of squares): three axes may all but coincide."""
-N_AXES = 3
+N_AXES = 5
 """Directions of the grid: each divides the candidates once more, and takes three times the looking up."""
 CHUNK = 2048
 """Geometries whose points are in memory together."""

@@ -157,6 +157,7 @@ class Sayings:
         if member:
             path += [part for part in member.split("/") if part]
             name = f"{name}!{member}"
+        name = name.encode("utf-8", "backslashreplace").decode()  # messages name it; what is no UTF-8 cannot be printed
         layers = [self._options, *self._of_single_runs(name, path, begin, sidecars.rules if sidecars.single else ())]
         layers += [*self._of_sidecars(path, sidecars), self._default]
         return self._joined_once(name, sidecars, layers)

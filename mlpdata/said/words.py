@@ -68,6 +68,9 @@ def meaning(field: str, text: str) -> Any:
         UsageError: none; the field is named, and what was expected.
     """
     try:
+        text.encode()
         return MEANINGS.get(field, str)(text)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{field}: expected text in UTF-8, found other bytes.") from error
     except UsageError as error:
         raise type(error)(f"{field}: {error.message}") from error

@@ -23,20 +23,30 @@ class Retraction(Noun):
     """Why."""
 
 
-@with_config(ConfigDict(extra="forbid", allow_inf_nan=False, hide_input_in_errors=True))
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, use_attribute_docstrings=True))
 class Attributes(TypedDict, total=False):
-    """Attributes of a calculation that may change after it was stored, as its record spells them; those that did."""
+    """Those attributes of a calculation that changed after it was stored, as its record spells them."""
 
     kind: Kind
+    """What the configurations are there for."""
     temperature_target: float | None
+    """Set point of the thermostat [K]."""
     group: str
+    """Configurations of one group never straddle a split."""
     system: str
+    """What was calculated."""
     continues: str
+    """Path of the calculation whose trajectory this one continues."""
     rests_on: dict[str, str]
+    """By field: who declared it, or what it was worked out from."""
     license: str | None
+    """SPDX expression."""
     citation: str | None
+    """How to cite the data."""
     tags: dict[str, str]
+    """Free marks."""
     declared: dict[str, str]
+    """What was said of the run, at ingest or since."""
 
 
 class Revision(Noun):

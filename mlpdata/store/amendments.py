@@ -179,24 +179,24 @@ class StoredCalculations:
                 f"expected to skip at most {kept.n_configurations} configurations of {stored.path}, "
                 f"found {wanted.skip}."
             )
-        return Revision(
+        revision = Revision(
             segment=self.name,
             calculation=wanted.record,
             fields=changed,
             skip=wanted.skip,
-            content=digest.content_id(self.content(wanted) if changed or wanted.skip else kept.content),
+            content=digest.content_id(kept.content),
         )
+        return revision.model_copy(update={"content": self._content(kept, stored, revision)})
 
-    def content(self, wanted: Amended) -> int:
-        """What a calculation adds to content when it is shown as wanted."""
-        kept = self._kept[wanted.record][1]
-        rows = self._ids[kept.first_row + wanted.skip : kept.first_row + kept.n_configurations]
-        return digest.shown(wanted.calculation.record, rows)
+    def content(self, revision: Revision) -> str:
+        """What a calculation adds to content when it is shown as a revision says."""
+        return self._content(*self._stored(revision.calculation), revision)
 
-    def shown(self, revision: Revision) -> Amended:
-        """What a revision shows."""
-        _, stored = self._stored(revision.calculation)
-        return Amended(self.name, revision.calculation, effective(stored, revision), revision.skip)
+    def _content(self, kept: Kept, stored: Calculation, revision: Revision) -> str:
+        if not revision.fields and not revision.skip:
+            return digest.content_id(kept.content)
+        rows = self._ids[kept.first_row + revision.skip : kept.first_row + kept.n_configurations]
+        return digest.content_id(digest.shown(effective(stored, revision).record, rows))
 
     def _stored(self, record: str) -> tuple[Kept, Calculation]:
         if record not in self._kept:

@@ -87,30 +87,27 @@ class Verdict:
         ))  # fmt: skip
 
 
-def campaign(
-    seed: int, steps: int | Sequence[int] = STEPS, *, archives: bool = False, below: Path | None = None
-) -> Verdict:
+def campaign(seed: int, steps: int | Sequence[int] = STEPS, *, below: Path | None = None) -> Verdict:
     """Carry out one campaign in a temporary folder.
 
     Args:
         seed: of all that is drawn.
         steps: how many, or the numbers of those to carry out.
-        archives: whether folders are packed into archives.
-        below: where the temporary folder is made.
+        below: where the folder is made.
     """
     kept = tuple(range(steps)) if isinstance(steps, int) else tuple(steps)
     with tempfile.TemporaryDirectory(prefix="campaign", dir=below) as folder:
-        return _Campaign(Verdict(seed, kept), Path(folder), archives).carried_out()
+        return _Campaign(Verdict(seed, kept), Path(folder)).carried_out()
 
 
 class _Campaign:
     """A tree, the store that follows it, and what was found wrong."""
 
-    def __init__(self, verdict: Verdict, folder: Path, archives: bool) -> None:
+    def __init__(self, verdict: Verdict, folder: Path) -> None:
         self.verdict, self.folder = verdict, folder
         self.store = folder / "store"
         self.tree = GrowingTree(folder / "raw", hasty=verdict.seed % 4 == 0)
-        weights = {name: WEIGHTS.get(name, 1.0) for name in ACTIONS if archives or name != "pack"}
+        weights = {name: WEIGHTS.get(name, 1.0) for name in ACTIONS}
         share = (100 - sum(SYNCS.values())) / sum(weights.values())
         self.weights = {**{name: share * weight for name, weight in weights.items()}, **SYNCS}
 
@@ -234,7 +231,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--campaigns", type=int, default=1, help="so many, from this seed on")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--keep", type=int, nargs="*", help="numbers of the steps to carry out")
-    parser.add_argument("--archives", action="store_true", help="pack folders into archives, too")
     parser.add_argument("--report", type=Path, help="table to add to, which says how far earlier calls came")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
@@ -252,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _said(seed: int, options: argparse.Namespace) -> Verdict:
     """One campaign; what it came to is said where it is the only one, or shortened where it ends in a difference."""
-    one = partial(campaign, seed, archives=options.archives)
+    one = partial(campaign, seed)
     verdict = one(options.steps if options.keep is None else options.keep)
     if not verdict.ok and options.keep is None:
         verdict = shortened(verdict, one)

@@ -22,7 +22,7 @@ from mlpdata.readers.registry import Ending, open_run
 
 OUTCAR = (Path(__file__).parents[1] / "data" / "vasp" / "OUTCAR_md").read_bytes()
 GOOD = {"a/OUTCAR": OUTCAR, "b": b"1 2 3\n" * 400, "c/d": b"4 5 6\n" * 900}
-OUT = ("/etc/passwd", "../up", "a/../../up", "//x", "..", "a/..")
+OUT = ("/etc/passwd", "../up", "a/../../up", "//x", "..", "a/..", ".", "")
 
 
 def passed_over(found: Index[None]) -> dict[str, str]:

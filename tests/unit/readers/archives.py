@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -17,7 +18,8 @@ from mlpdata.readers.bundles import fetch
 from mlpdata.readers.members import Entry, Index, index
 from mlpdata.readers.place import Member
 
-Files = Mapping[str, bytes] | Iterable[tuple[str, bytes] | tarfile.TarInfo]
+Item = tuple[str, bytes] | tarfile.TarInfo
+Files = Mapping[str, bytes] | Iterable[Item]
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     ".tar": bytes,
     ".tar.gz": lambda content: gzip.compress(content, mtime=0),
@@ -76,9 +78,9 @@ def nothing(_: Member) -> None:
     """What is seen of a member where nobody looks."""
 
 
-def fetched(archive: Path, found: Index[object], *paths: str) -> tuple[Member, ...]:
+def fetched(archive: Path, found: Index[Any], *paths: str) -> tuple[Member, ...]:
     """The members at some paths as one bundle; all of the archive where none is named."""
-    entries: list[Entry[object]] = [found.entries[path] for path in paths or found.entries]
+    entries: list[Entry[Any]] = [found.entries[path] for path in paths or found.entries]
     ((_, members),) = fetch(archive, {"all": entries})
     return members
 

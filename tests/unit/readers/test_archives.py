@@ -12,10 +12,11 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from archives import COMPRESSIONS, METHODS, bytes_of, contents, fetched, link, nothing, tar, written, zipped
+from archives import COMPRESSIONS, METHODS, Item, bytes_of, contents, fetched, link, nothing, tar, written, zipped
 
 from mlpdata.errors import InputError, NotRecognised
 from mlpdata.frames import Frames, concatenate
+from mlpdata.readers import archive as inputs
 from mlpdata.readers import bundles, members
 from mlpdata.readers.archive import open_head, open_input
 from mlpdata.readers.bundles import fetch
@@ -214,7 +215,7 @@ def test_a_member_that_two_bundles_share_is_around_both(tmp_path: Path) -> None:
 
 
 def test_links_to_files_in_the_archive_are_followed_once(tmp_path: Path) -> None:
-    files = [
+    files: list[Item] = [
         ("a/POTCAR", b"potential"),
         link("b/POTCAR", "a/POTCAR", tarfile.LNKTYPE),
         link("c/POTCAR", "../a/POTCAR"),
@@ -236,7 +237,11 @@ def test_links_to_files_in_the_archive_are_followed_once(tmp_path: Path) -> None
 
 def test_a_hard_link_with_another_name_is_looked_at_by_that_name(tmp_path: Path) -> None:
     text = b"nothing that a reader knows by its content\n"
-    files = [("a/notes", text), link("b/OUTCAR", "a/notes", tarfile.LNKTYPE), link("b/x", "a/notes", tarfile.LNKTYPE)]
+    files: list[Item] = [
+        ("a/notes", text),
+        link("b/OUTCAR", "a/notes", tarfile.LNKTYPE),
+        link("b/x", "a/notes", tarfile.LNKTYPE),
+    ]
 
     found = index(written(tmp_path / "links.tar.gz", gzip.compress(tar(files))), reader_of)
 
@@ -282,7 +287,7 @@ def test_a_sparse_file_reads_with_its_holes(tmp_path: Path) -> None:
 def test_past_its_room_a_member_waits_in_a_nameless_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "IN_MEMORY", 10_000)
     monkeypatch.setattr(bundles, "PER_FILE", 20_000)
-    files = {str(i): random.Random(i).randbytes(4000) for i in range(12)}
+    files = {str(i): gzip.compress(random.Random(i).randbytes(4000)) for i in range(12)}
     archive = archive_of(tmp_path, ".tar", files)
 
     found = fetched(archive, index(archive, nothing))
@@ -290,6 +295,9 @@ def test_past_its_room_a_member_waits_in_a_nameless_file(tmp_path: Path, monkeyp
     assert [isinstance(one.content, Region) for one in found] == [False] * 2 + [True] * 10
     assert {one.path: bytes_of(one) for one in found} == files
     assert len({one.content.file for one in found if isinstance(one.content, Region)}) == 2
+    for one in found:
+        with open_input(one) as source:
+            assert source.data[:] == gzip.decompress(files[one.path])
     assert list(tmp_path.iterdir()) == [archive]
 
 
@@ -326,9 +334,8 @@ def test_an_archive_is_passed_through_once_for_its_index_and_once_for_all_bundle
 
     def counted(path: Place, *limits: object) -> object:
         passages.append(archive)
-        return open_stored(path, *limits)  # type: ignore[arg-type]
+        return inputs.open_stored(path, *limits)  # type: ignore[arg-type]
 
-    open_stored = members.open_stored
     monkeypatch.setattr(members, "open_stored", counted)
     found = index(archive, reader_of)
     assert len(list(fetch(archive, {entry.path: [entry] for entry in found.entries.values()}))) == len(FILES)

@@ -358,6 +358,17 @@ def test_a_kind_that_the_run_cannot_give_is_a_conflict(kind: str, run_kind: RunK
     )
 
 
+def test_a_folder_whose_name_is_no_utf8_says_nothing_and_can_be_printed(tree: Path) -> None:
+    """The system gives such bytes as lone surrogates."""
+    sayings = Sayings(templates=["{system}/{run}"])
+    of(sayings, tree, "Cu/1/OUTCAR")
+
+    assert of(sayings, tree, "\udcff/1/OUTCAR").sidecar == Sidecar()
+    assert sayings.conclude() == [
+        "--from-path says nothing of 1 run, the first is \\udcff/1/OUTCAR: system: expected text in UTF-8, found other bytes."
+    ]
+
+
 def test_a_tree_of_many_levels_ends_in_no_error(tree: Path) -> None:
     name = "/".join(["d"] * 3000)
     assert Sayings(has_sidecar=lambda _: False).of(f"{name}/OUTCAR", tree / name, tree).sidecar == Sidecar()

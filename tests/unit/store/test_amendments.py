@@ -301,6 +301,15 @@ def test_the_amendment_of_a_calculation_that_another_writer_brought_meanwhile_is
     assert verify(repository.path).faults == []
 
 
+def test_a_value_that_was_not_validated_is_stored_as_if_it_were(repository: Repository) -> None:
+    wanted = amended(repository, 1)
+    loose = wanted._replace(calculation=STORED.model_copy(update={"temperature_target": 500}))
+    strict = repository.commit(amend=[wanted._replace(calculation=calculation(1, temperature_target=500.0))])
+
+    assert repository.commit(amend=[loose]) == strict
+    assert verify(repository.path).faults == []
+
+
 def test_only_attributes_can_be_amended(repository: Repository) -> None:
     with pytest.raises(UsageError, match=r"expected to amend only kind, .*, found another status for runs/1"):
         repository.commit(amend=[amended(repository, 1, status="truncated")])
