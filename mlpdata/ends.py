@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlpdata.frames import Frames, concatenate
-from mlpdata.relations import Run, relations
+from mlpdata.relations import Run, alone
 from mlpdata.schema.calculation import Calculation
 
 
@@ -35,9 +35,8 @@ class Ends:
             return calculation
         some = [self._first, self._last] if self._n > 2 else [self._last]
         unknown = np.full(self._n, np.nan)
-        geometries = np.zeros((self._n, 16), np.uint8)
-        geometries[:, :8] = np.arange(self._n, dtype="<u8").view(np.uint8).reshape(-1, 8)
-        (found,) = relations([Run(calculation, geometries, unknown, concatenate(some), unknown)])
+        geometries = np.zeros((self._n, 16), np.uint8)  # nothing is asked of them here
+        found = alone(Run(calculation, geometries, unknown, concatenate(some), unknown))
         return calculation.model_copy(
             update={"system": found.system, "temperature_target": found.temperature_target, "rests_on": found.rests_on}
         )

@@ -17,7 +17,7 @@ from mlpdata.frames import I64
 from mlpdata.known import Key, Known
 from mlpdata.relations import Run, relations
 from mlpdata.schema.calculation import Calculation
-from mlpdata.store.amendments import Amended
+from mlpdata.store.amendments import AMENDABLE, Amended
 from mlpdata.store.commit import Repository, Staged
 from mlpdata.store.snapshot import OpenSnapshot
 
@@ -71,7 +71,7 @@ def amendments(
     return [
         Amended(*one.key, calculation, skip)
         for one, calculation, skip in wanted
-        if (calculation, skip) != (one.present, one.skip)
+        if skip != one.skip or any(getattr(calculation, name) != getattr(one.present, name) for name in AMENDABLE)
     ]
 
 

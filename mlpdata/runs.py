@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -21,6 +23,7 @@ from mlpdata.ends import Ends
 from mlpdata.errors import InputError, UnitsUnknown
 from mlpdata.frames import Frames, by_block, concatenate
 from mlpdata.joining import Beside
+from mlpdata.readers.place import Member, Place
 from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run
 from mlpdata.said.sayings import Said, against_output
 from mlpdata.schema.calculation import Calculation, ForcesAre, Kind, LeftOut, Source, Status
@@ -133,10 +136,9 @@ def _in_larger_blocks(items: Iterable[object]) -> Iterator[object]:
 
 def _sources(output: Output, opened: Opened) -> tuple[Source, ...]:
     """A file and its companions as they were read."""
-    folder = output.name.removesuffix(output.path.name)
     return tuple(
         Source(
-            path=output.name if file is opened.input else folder + file.path.name,
+            path=output.name if file is opened.input else _beside(output, file.path),
             sha256=file.sha256,
             bytes=file.stored_bytes,
             reader=opened.reader.name,
@@ -145,6 +147,14 @@ def _sources(output: Output, opened: Opened) -> tuple[Source, ...]:
         )
         for file in (opened.input, *opened.input.companions)
     )
+
+
+def _beside(output: Output, companion: Place) -> str:
+    """Root-relative name of a companion of an output."""
+    if isinstance(companion, Member):
+        return f"{output.name.partition('!')[0]}!{companion.path}"
+    way = os.path.relpath(companion, Path(str(output.path)).parent)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(output.name), Path(way).as_posix()))
 
 
 def _without_units(found: Undeclared, output: Output) -> UnitsUnknown:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from mlpdata.errors import InputError, NotRecognised, UsageError
-from mlpdata.layouts import origin
+from mlpdata.layouts import origin, passed_over
 from mlpdata.readers.members import Entry, Index, is_archive
 from mlpdata.readers.place import Member, Place, beside
 from mlpdata.readers.registry import recognise_file
@@ -145,7 +146,12 @@ def _in_archive(path: Path, name: str, entry: FileEntry, tree: _Tree) -> Iterato
         fault = f"expected a whole archive, found: {held.fault} What comes before is read."
         yield Sighting(path, name, path.parent, tree.top, tree.name, entry, Seen(error=(InputError.code, fault)))
     for one in held.entries.values():
-        if not one.symlink:
+        if one.symlink or any(part.startswith(".") for part in one.path.split("/")):
+            continue
+        reason = passed_over(posixpath.basename(one.path), held.names_beside(one.path))
+        if reason:
+            tree.passed_over.append(PassedOver(f"{name}!{one.path}", reason))
+        else:
             yield _member(path, name, entry, tree, one, held)
 
 

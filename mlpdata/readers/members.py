@@ -84,6 +84,10 @@ class Index(Generic[T]):
         paths = (posixpath.normpath(posixpath.join(folder, name)) for name in belonging.among(names))
         return [one for one in paths if one in self.entries and self.entries[one].size]
 
+    def names_beside(self, path: str) -> Sequence[str]:
+        """Names of the files in the folder of `path`, its own included."""
+        return self._folders[posixpath.dirname(path)]
+
     @functools.cached_property
     def _folders(self) -> Mapping[str, Sequence[str]]:
         """Names of files by the folder that they are in."""

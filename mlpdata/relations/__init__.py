@@ -6,7 +6,7 @@ divide, what a series of single points varies, and what each of these rests on. 
 
 from __future__ import annotations
 
-from mlpdata.relations.relate import relations
+from mlpdata.relations.relate import alone, relations
 from mlpdata.relations.runs import Relation, Run
 
-__all__ = ["Relation", "Run", "relations"]
+__all__ = ["Relation", "Run", "alone", "relations"]

@@ -53,7 +53,7 @@ def groups(runs: Sequence[Run], shared: Shared, chains: Chains, series: Sequence
     for number, run in enumerate(runs):
         first = int(root[number])
         name = own_name(run) if run.declared("group") else names.get(first, own_name(runs[first]))
-        found.append((name, _because(runs[first], bonds.get(first, set()))))
+        found.append((name, because(runs[first], bonds.get(first, set()))))
     return found
 
 
@@ -62,7 +62,8 @@ def own_name(run: Run) -> str:
     return run.calculation.group or f"{run.path} {run.calculation.id[:8]}"
 
 
-def _because(first: Run, bonds: set[int]) -> str:
+def because(first: Run, bonds: set[int]) -> str:
+    """What the group rests on whose earliest run is `first`, by the numbers of its bonds."""
     if not bonds:
         return "the run by itself"
     return f"bound to {first.path}: {', '.join(BONDS[kind] for kind in sorted(bonds))}"

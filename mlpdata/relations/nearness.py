@@ -8,21 +8,22 @@ within a radius finds all that is there.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlpdata.frames import by_block
 from mlpdata.units import F64
 
 I64 = NDArray[np.int64]
 STRETCH = 3.0**0.5
 """Most that a point moves where atoms move by 1 (root of the sum of squares): three axes may all but coincide."""
-N_AXES = 5
-"""Directions of the grid: each divides the candidates once more, and takes three times the looking up."""
-CHUNK = 2048
-"""Geometries whose points are in memory together."""
+N_AXES = 4
+"""Directions of the grid: each divides what must be compared once more, and takes three times the looking up."""
+MOST_ATOMS = 1 << 18
+"""Atoms of geometries that are compared together: bounds the memory."""
 SAMPLE = 64
 """Points from which the widest directions are taken; any directions give the same answer, wide ones fast."""
 MOST_WHOLE, WINDOW = 32, 64
@@ -47,7 +48,7 @@ class Geometries(NamedTuple):
     def steps_to(self, other: Geometries) -> F64:
         """Displacement of each atom to its nearest image in `other`, in the own lattice, (n, n_atoms, 3) [angstrom].
 
-        One of the two may be a single geometry. Cells may differ: atoms then move with theirs.
+        Pair by pair; one of the two may be a single geometry. Cells may differ: atoms then move with theirs.
         """
         return wrapped(other.fractional - self.fractional, self.periodic) @ self.lattice
 
@@ -102,7 +103,7 @@ def rms(displacements: F64) -> F64:
 
 
 class Grid:
-    """Geometries in cells as wide as `radius` along their widest directions: those near one are in 27 cells.
+    """Geometries in cells as wide as `radius` along their widest directions: those near one are in its cell or beside it.
 
     Args:
         among: the geometries.
@@ -111,12 +112,13 @@ class Grid:
 
     def __init__(self, among: Geometries, radius: float) -> None:
         n = len(among.fractional)
+        self._most = max(1, MOST_ATOMS // among.fractional.shape[1])
         spacing = 1 / np.linalg.norm(np.linalg.inv(among.lattice), axis=1).max(axis=0)
         sample = among.at(np.arange(0, n, 1 + n // SAMPLE)).points(spacing)
         axes = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)[2][:N_AXES].T
         self._cells = np.zeros((n, N_AXES), np.int64)
-        for start in range(0, n, CHUNK):
-            some = np.arange(start, min(start + CHUNK, n))
+        for start in range(0, n, self._most):
+            some = np.arange(start, min(start + self._most, n))
             places = among.at(some).points(spacing) @ axes
             self._cells[some, : places.shape[1]] = np.floor(places / max(STRETCH * radius, 1e-9))
         order = np.lexsort(self._cells.T)
@@ -127,6 +129,13 @@ class Grid:
         """The numbers of all within the radius of one geometry, itself among them, in order; and of some beyond it."""
         around = [self._members.get(cell.tobytes()) for cell in self._cells[number] + _AROUND]
         return np.sort(np.concatenate([members for members in around if members is not None]))
+
+    def pairs(self, numbers: Iterable[int]) -> Iterator[tuple[I64, I64]]:
+        """Each of `numbers` with each one near it, in pieces of bounded size."""
+        near = ((number, self.near(number)) for number in numbers)
+        for some in by_block(((len(found), (number, found)) for number, found in near), self._most):
+            first = np.repeat([number for number, _ in some], [len(found) for _, found in some])
+            yield first, np.concatenate([found for _, found in some])
 
 
 def clusters(among: Geometries, radius: float, smallest: int) -> Iterator[I64]:

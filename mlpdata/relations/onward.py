@@ -94,37 +94,37 @@ class _Campaign:
         n_starts, n_ended = len(self.starts), len(self.ended)
         radius = max(PRINTED, float(self.tolerance.max(initial=0.0))) * self.all.fractional.shape[1] ** 0.5
         grid = Grid(self.all, radius)
-        for start, numbers in enumerate(self.starts):
-            near = grid.near(start)
-            begins = self.all.at(np.array([start]))
-            standing = near[(near >= n_starts) & (near < n_starts + n_ended)] - n_starts
-            moving = near[near >= n_starts + n_ended] - n_starts - n_ended
-            yield from self._standing(numbers, begins, standing)
-            yield from self._moving(numbers, begins, moving)
+        for start, near in grid.pairs(range(n_starts)):
+            target = near - n_starts
+            stands, follows = (target >= 0) & (target < n_ended), target >= n_ended
+            yield from self._standing(start[stands], target[stands])
+            yield from self._moving(start[follows], target[follows] - n_ended)
 
-    def _moving(self, numbers: list[int], begins: Geometries, which: I64) -> Iterator[tuple[int, Candidate]]:
-        """Dynamics whose last step leads on to a geometry."""
-        following = self.all.at(len(self.starts) + len(self.ended) + which)
+    def _moving(self, start: I64, which: I64) -> Iterator[tuple[int, Candidate]]:
+        """Dynamics whose last step leads on to the geometry that others start from."""
+        following, begins = self.all.at(len(self.starts) + len(self.ended) + which), self.all.at(start)
         residual = rms(following.steps_to(begins))
         fits = (residual <= self.tolerance[which]) & _same_cell(following, begins, SAME_CELL)
-        for earlier in self.ended[self.moves][which[fits]].tolist():
+        ended = self.ended[self.moves][which[fits]]
+        for begun, earlier in zip(start[fits].tolist(), ended.tolist(), strict=True):
             because = f"its first positions are those of {self.runs[earlier].path} one step on"
-            for number in numbers:
+            for number in self.starts[begun]:
                 if number != earlier and self.runs[number].moves == "md":
                     yield number, Candidate(earlier, 0, because)
 
-    def _standing(self, numbers: list[int], begins: Geometries, which: I64) -> Iterator[tuple[int, Candidate]]:
-        """Runs whose last geometry is a given one to within what is printed, and whose first one is not."""
-        away = np.linalg.norm(self.last.at(which).steps_to(begins), axis=-1).max(axis=-1)
+    def _standing(self, start: I64, which: I64) -> Iterator[tuple[int, Candidate]]:
+        """Runs whose last geometry is the one that others start from, as printed, and whose first one is not."""
+        last, begins = self.last.at(which), self.all.at(start)
+        away = np.linalg.norm(last.steps_to(begins), axis=-1).max(axis=-1, initial=0.0)
         bound = np.where(self.moves[which], np.minimum(PRINTED, STANDING * self.length[which]), PRINTED)
-        fits = (away <= bound) & _same_cell(self.last.at(which), begins, PRINTED)
-        for earlier in self.ended[which[fits]].tolist():
+        fits = (away <= bound) & _same_cell(last, begins, PRINTED)
+        for begun, earlier in zip(start[fits].tolist(), self.ended[which[fits]].tolist(), strict=True):
             one = self.runs[earlier]
-            started = _ends(self.runs, [earlier], 0, one.pbc).steps_to(begins)
+            started = _ends(self.runs, [earlier], 0, one.pbc).steps_to(self.all.at(np.array([begun])))
             if np.linalg.norm(started, axis=-1).max() <= PRINTED:
                 continue  # both start from one structure
             because = f"it begins with the last configuration of {one.path} as printed, at the same energy"
-            for number in numbers:
+            for number in self.starts[begun]:
                 difference = abs(one.energies[-1] - self.runs[number].energies[0])
                 if number != earlier and difference <= SAME_ENERGY * one.n_atoms:
                     yield number, Candidate(earlier, 1, because)
@@ -136,10 +136,10 @@ def _ends(runs: Sequence[Run], numbers: Sequence[int], end: int, pbc: Sequence[i
     return geometries([positions for positions, _ in places], [cell for _, cell in places], pbc)
 
 
-def _same_cell(some: Geometries, one: Geometries, part: float) -> NDArray[np.bool_]:
+def _same_cell(some: Geometries, others: Geometries, part: float) -> NDArray[np.bool_]:
     """Whether cells differ by less than a part of the longest vector."""
-    longest = np.linalg.norm(one.lattice, axis=-1).max()
-    same: NDArray[np.bool_] = np.abs(some.lattice - one.lattice).max(axis=(1, 2)) <= part * longest
+    longest = np.linalg.norm(others.lattice, axis=-1).max(axis=-1)
+    same: NDArray[np.bool_] = np.abs(some.lattice - others.lattice).max(axis=(1, 2)) <= part * longest
     return same
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlpdata.relations.chains import chains
-from mlpdata.relations.groups import groups
+from mlpdata.relations.groups import because, groups, own_name
 from mlpdata.relations.kinds import kind, temperature
 from mlpdata.relations.likeness import Likeness
 from mlpdata.relations.runs import Relation, Run
@@ -28,6 +28,18 @@ def relations(runs: Sequence[Run]) -> list[Relation]:
     found = _in_path_order([runs[number] for number in order])
     by_number = dict(zip(order, found, strict=True))
     return [by_number[number] for number in range(len(runs))]
+
+
+def alone(run: Run) -> Relation:
+    """What `relations` says of a run where no other is related to it; quick, since it is asked of every run."""
+    answers: dict[str, Answer] = {
+        "continues": ("", ""),
+        "group": (own_name(run), because(run, set())),
+        "system": _system(run),
+        "kind": kind(run, None, ""),
+        "temperature_target": temperature(run),
+    }
+    return _relation(run, answers, 0)
 
 
 def _in_path_order(runs: Sequence[Run]) -> list[Relation]:
