@@ -11,6 +11,7 @@ Each verb is a process of its own: wall time, CPU time with that of its workers,
 from __future__ import annotations
 
 import argparse
+import errno
 import gzip
 import io
 import os
@@ -131,16 +132,28 @@ def build(tree: Path, pool: Path, options: argparse.Namespace) -> int:
         system, temperature = number // PER_SYSTEM, 300 + 100 * (number // PER_TEMPERATURE % 5)
         home = tree / f"system_{system:03d}" / f"{temperature}K" / f"run_{number % PER_TEMPERATURE:04d}"
         source = special.get(number % 100, runs[number % len(runs)])
-        shutil.copytree(source, home, copy_function=os.link)
+        shutil.copytree(source, home, copy_function=link)
         shutil.copytree(inputs, home, copy_function=_link_where_free, dirs_exist_ok=True)
         n_files += sum(1 for _ in home.iterdir())
     return n_files
 
 
+def link(source: str, target: str) -> None:
+    """A hard link; where the file system allows no more of them, to a new copy that takes its place in the pool."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno != errno.EMLINK:
+            raise
+        shutil.copy2(source, target)
+        Path(source).unlink()
+        os.link(target, source)
+
+
 def _link_where_free(source: str, target: str) -> None:
     """The INCAR of a reaction path stays."""
     if not Path(target).exists():
-        os.link(source, target)
+        link(source, target)
 
 
 def say(name: str, cost: Cost, *, of: float | None = None) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -16,13 +15,16 @@ from mlpdata.readers.place import Member, Place
 from mlpdata.said.sayings import Said, Sayings
 from mlpdata.scan import Cache, Seen
 from mlpdata.schema.sidecar import Sidecar
-from mlpdata.search import Companion, Sighting, absolute, each_once, files_below
+from mlpdata.search import Companion, Once, Sighting, absolute, files_below
 from mlpdata.tree import PassedOver
 
-logger = logging.getLogger(__name__)
+Progress = Callable[[int, int, str], None]
+"""Called with files done, files in all (0: not known), and the last one's name."""
+PACE = 256
+"""Files between two calls while a tree is searched."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Output:
     """One file that is to be read."""
 
@@ -39,6 +41,8 @@ class Output:
     """Of the stored bytes."""
     run: str = ""
     """What it shares with other files of its run; empty where it stands for itself."""
+    reader: str = ""
+    """`vasp/xml`, ..."""
     precedence: int = 0
     """Of several files of one run the lowest gives the configurations."""
     others: tuple[Output, ...] = ()
@@ -99,6 +103,7 @@ def find_outputs(
     *,
     cache: Cache | None = None,
     follow_links: bool = False,
+    progress: Progress | None = None,
 ) -> Found:
     """Find the outputs among `paths`: a file that is named must be one, in a folder the others are passed over.
 
@@ -108,25 +113,31 @@ def find_outputs(
         sayings: what the files themselves do not say.
         cache: what was found of the same files before.
         follow_links: whether links to folders are followed.
+        progress: called now and then.
 
     Raises:
         UsageError: a path that does not exist, or a sidecar that cannot be understood.
     """
     found = Found(", ".join(map(str, paths)))
-    files = [
-        file
-        for path in paths
-        for file in files_below(path, root, cache or Cache(None), follow_links, found.passed_over)
-    ]
-    images, outputs = Images(), []
-    for file in each_once(files):
-        if file.seen.reader or file.seen.error:
-            said = sayings.of(file.on_disk, file.folder, file.top, tree=file.tree, member=file.member)
-            found.conflicts += map(str, said.conflicts)
-            outputs.append(_on_path(_output(file, said), images))
-        else:
-            logger.info("%s: passed over, no reader knows it", file.name)
-            found.not_outputs += 1
+    images, once, n_files = Images(), Once(several=len(paths) > 1), 0
+    outputs: list[Output] = []
+
+    def take(file: Sighting) -> None:
+        said = sayings.of(file.on_disk, file.folder, file.top, tree=file.tree, member=file.member)
+        found.conflicts.extend(map(str, said.conflicts))
+        outputs.append(_on_path(_output(file, said), images))
+
+    for path in paths:
+        for file in files_below(path, root, cache or Cache(None), follow_links, found.passed_over):
+            n_files += 1
+            if progress and n_files % PACE == 0:
+                progress(n_files, 0, file.name)
+            if not (file.seen.reader or file.seen.error):
+                found.not_outputs += 1
+            elif once.is_new(file):
+                take(file)
+    for file in once.links():
+        take(file)
     found.outputs = _by_run(outputs)
     found.notes = sayings.conclude()
     return found
@@ -149,6 +160,7 @@ def _output(file: Sighting, said: Said) -> Output:
         file.tags,
         known.sha256,
         f"{folder_of(file.name)}/{known.run}" if known.run else "",
+        known.reader,
         known.precedence,
         companions=file.companions,
         size=file.size,
@@ -177,10 +189,11 @@ def _on_path(output: Output, images: Images) -> Output:
 
 def _by_run(outputs: Sequence[Output]) -> list[Output]:
     """The outputs sorted by name, those of one run joined behind the most precise one, companions taken out."""
-    companions = {_real(one.path) for output in outputs for one in output.companions}
+    places = _Places()
+    companions = {places.of(one.path) for output in outputs for one in output.companions}
     runs: dict[str, list[Output]] = {}
     for output in sorted(outputs, key=lambda output: output.name):
-        if not companions or _real(output.path) not in companions:
+        if not companions or places.of(output.path) not in companions:
             runs.setdefault(output.run or f"file {output.name}", []).append(output)
     joined = []
     for files in runs.values():
@@ -189,9 +202,19 @@ def _by_run(outputs: Sequence[Output]) -> list[Output]:
     return sorted(joined, key=lambda output: output.name)
 
 
-def _real(place: Place) -> str:
-    """One name for a file, whatever links lead to it."""
-    return os.path.realpath(place) if isinstance(place, Path) else str(place)
+class _Places:
+    """One name for each file, whichever way leads to it; links are followed once a folder."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, str] = {}
+
+    def of(self, place: Place) -> tuple[str, str]:
+        """Folder and name."""
+        if isinstance(place, Member):
+            return str(place), ""
+        if place.parent not in self._folders:
+            self._folders[place.parent] = os.path.realpath(place.parent)
+        return self._folders[place.parent], place.name
 
 
 def _is_text(name: str) -> bool:

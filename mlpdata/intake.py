@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mlpdata.ahead import streams
-from mlpdata.discover import Found, Output, find_outputs
+from mlpdata.discover import Found, Output, Progress, find_outputs
 from mlpdata.errors import CheckFailed, InputError, UsageError
 from mlpdata.known import VANISHED, Known
 from mlpdata.outcome import IngestReport, refusal
@@ -24,9 +24,6 @@ from mlpdata.search import absolute
 from mlpdata.store.commit import Repository, Staged
 from mlpdata.store.layout import work_folder
 from mlpdata.taking import Taker
-
-Progress = Callable[[int, int, str], None]
-"""Called with files done, files in all, and the path just read."""
 
 
 class How(NamedTuple):
@@ -87,7 +84,7 @@ def ingest(
         jobs: reading processes.
         scheduler: address of a dask.distributed scheduler, whose workers read in place of processes of this machine.
         follow_links: whether links to folders are followed.
-        progress: called after each file.
+        progress: called while the tree is searched, and after each file that was read.
         strict: raise, and commit nothing, where a file could not be read or was cut off.
         dry_run: read and check, but write nothing.
 
@@ -104,7 +101,9 @@ def ingest(
     given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     sayings = Sayings(said, default, templates=from_path, maps=maps)
     with _cache(Path(store), dry_run) as cache:
-        found = find_outputs(given, absolute(Path(store)).parent, sayings, cache=cache, follow_links=follow_links)
+        found = find_outputs(
+            given, absolute(Path(store)).parent, sayings, cache=cache, follow_links=follow_links, progress=progress
+        )
         return _Job(Path(store), How(jobs, scheduler, progress), strict=strict, dry_run=dry_run).run(
             found, cache, exact=False
         )
@@ -137,7 +136,7 @@ def sync(
         jobs: reading processes.
         scheduler: address of a dask.distributed scheduler, whose workers read in place of processes of this machine.
         follow_links: whether links to folders are followed.
-        progress: called after each file.
+        progress: called while the tree is searched, and after each file that was read.
         strict: raise, and commit nothing, where a file could not be read or was cut off.
         dry_run: read and check, but write nothing.
 
@@ -152,7 +151,7 @@ def sync(
         raise UsageError("expected a folder of outputs, found none. Create it and put outputs in it.", path=root)
     sayings = Sayings(None, default, templates=from_path, maps=maps)
     with _cache(Path(store), dry_run) as cache:
-        found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links)
+        found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links, progress=progress)
         cache.remember_tree(absolute(tree))
         return _Job(Path(store), How(jobs, scheduler, progress), strict=strict, dry_run=dry_run).run(
             found, cache, exact=exact
@@ -189,6 +188,7 @@ class _Job:
         report = self.report
         report.not_outputs, report.passed_over = found.not_outputs, found.passed_over
         report.conflicts, report.notes = found.conflicts, found.notes
+        cache.keep()
         if not found.outputs:
             others = f"only {found.not_outputs} files that no reader knows" if found.not_outputs else "none"
             raise InputError(
@@ -197,7 +197,7 @@ class _Job:
         repository = self._repository()
         known = Known(repository, exact)
         outputs = [known.with_earlier_attributes(output) for output in found.outputs]
-        fresh = [output for output in outputs if not self._passed_over(output, known, cache)]
+        fresh = [output for output in outputs if not self._passed_over(output, known)]
         self._n_fresh = len(fresh)
         if repository is None or self.dry_run:
             self._take(fresh, Taker(known, cache, None), known)
@@ -215,8 +215,8 @@ class _Job:
             return Repository.open(self.store) if self.store.exists() else None
         return Repository.open_or_create(self.store)
 
-    def _passed_over(self, output: Output, known: Known, cache: Cache) -> bool:
-        """Whether there is nothing to read: the file cannot be, is a copy, or the store shows it already."""
+    def _passed_over(self, output: Output, known: Known) -> bool:
+        """Whether there is nothing to read: the file cannot be opened, is a copy, or the store shows it already."""
         if output.error is not None:
             self.report.refused.append(refusal(output.name, output.error))
             return True
@@ -227,16 +227,13 @@ class _Job:
         if known.shows(output):
             self.report.unchanged.append(output.name)
             return True
-        if refused := cache.refusal(output.name, output.key):
-            self.report.refused.append(refused)
-            return True
         return False
 
     def _staged(self, fresh: list[Output], repository: Repository, known: Known, cache: Cache) -> list[Staged]:
         """Segments of what is new, in their places, named by no snapshot yet."""
         notes, cut, staged = Notes(repository), list(portions(fresh)), []
         for portion in cut:
-            name = name_of(portion) if len(cut) > 1 else ""
+            name = name_of(portion, exact=known.exact) if len(cut) > 1 else ""
             taken = notes.read(name) if name else None
             if taken is None:
                 with repository.stage() as writer:
@@ -253,7 +250,9 @@ class _Job:
 
     def _take(self, outputs: list[Output], taker: Taker, known: Known) -> Taken:
         """Read outputs in order."""
-        for output, events in streams(outputs, self.how.jobs, self.how.scheduler):
+        unread = [output for output in outputs if not taker.knows(output)]
+        self._done += len(outputs) - len(unread)
+        for output, events in streams(unread, self.how.jobs, self.how.scheduler):
             taker.take(output, events)
             self._done += 1
             if self.how.progress:

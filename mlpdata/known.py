@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from mlpdata.digest import sha256_start
+from mlpdata.digest import sha256_json, sha256_start
 from mlpdata.discover import Output
 from mlpdata.readers.registry import precedence, reader_version
-from mlpdata.schema.calculation import Calculation, Source, Status
+from mlpdata.schema.calculation import Calculation, Status
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.commit import Repository
 from mlpdata.store.index import Ids
@@ -19,8 +21,21 @@ from mlpdata.store.snapshot import OpenSnapshot
 
 VANISHED = "no longer in the tree"
 SUPERSEDED = "superseded by a newer reading"
+DECLARED = ("declared ", "annotated ")
+"""Begin what an attribute rests on that somebody declared."""
 Key = tuple[str, str]
 """Segment, and digest of the record as stored."""
+
+
+class File(NamedTuple):
+    """What is remembered of a source: a store may have a hundred thousand."""
+
+    path: str
+    sha256: str
+    bytes: int
+    reader: str
+    reader_version: int
+    role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +52,13 @@ class Reading:
     """What users said of it."""
     tags: Mapping[str, str]
     rests_on: Mapping[str, str]
-    """Who said it, and what the rest was worked out from."""
-    sources: tuple[Source, ...]
+    """Who said it."""
+    sources: tuple[File, ...]
 
     @property
     def outputs(self) -> frozenset[str]:
-        """Digests of the files it was read from, without companions, which runs may share."""
-        return frozenset(source.sha256 for source in self.sources if source.role == "output")
+        """Digests of the outputs of the run, unreadable ones included, without companions, which runs may share."""
+        return frozenset(source.sha256 for source in self.sources if source.role != "companion")
 
     @property
     def companions(self) -> frozenset[str]:
@@ -62,8 +77,11 @@ def reading_of(calculation: Calculation) -> Reading:
         calculation.status_reason,
         calculation.declared,
         calculation.tags,
-        calculation.rests_on,
-        calculation.sources,
+        {name: words for name, words in calculation.rests_on.items() if words.startswith(DECLARED)},
+        tuple(
+            File(one.path, one.sha256, one.bytes, sys.intern(one.reader), one.reader_version, one.role)
+            for one in calculation.sources
+        ),
     )
 
 
@@ -127,12 +145,19 @@ class Known:
         if shown and digests == {digest for key in shown for digest in self.visible[key].outputs}:
             self._kept.update(shown)
             return True
-        if self.exact and same and not shown:
-            last = [key for key in same if key[0] == same[-1][0]]
+        if self.exact and not shown and (last := self._hidden_of(digests, same)):
             self.restored += last
             self._kept.update(last)
             return True
         return self._shown_by_a_more_precise_file(output)
+
+    def _hidden_of(self, digests: set[str], same: Sequence[Key]) -> list[Key]:
+        """Of hidden readings those of one segment that were read from these files, no more and no fewer."""
+        for segment in dict.fromkeys(segment for segment, _ in reversed(same)):
+            found = [key for key in same if key[0] == segment]
+            if digests == {digest for key in found for digest in self.hidden[key].outputs}:
+                return found
+        return []
 
     def _same(self, output: Output, reading: Reading) -> bool:
         """Same readers and same attributes; an ingest that says nothing new of a stored file changes nothing."""
@@ -172,6 +197,11 @@ class Known:
         names = [f"path {file.name}" for file in output.files] + ([f"run {output.run}"] if output.run else [])
         keys = dict.fromkeys(key for name in names for key in self._of_run.get(name, []))
         return [key for key in keys if not digests & self.visible[key].outputs]
+
+    @staticmethod
+    def changed_key(output: Output, earlier: Sequence[Key]) -> str:
+        """Digest of all that shows whether an output is another run than the ones that were read before."""
+        return sha256_json([output.key, sorted(record for _, record in earlier)])
 
     def has_grown(self, output: Output, earlier: Sequence[Key]) -> bool:
         """Whether the bytes that were read before are the beginning of a file as it is now."""
@@ -216,10 +246,12 @@ class Known:
 
     def retractions(self) -> list[tuple[Key, Reading, str]]:
         """What the commit hides, with the reason."""
+        shown_instead = {name for key in self.restored for name in _names(self.hidden[key])}
         gone = set(self.visible) - self._kept - self._superseded if self.exact else set()
+        replaced = {key for key in gone if not shown_instead.isdisjoint(_names(self.visible[key]))}
         return [
             (key, self.visible[key], reason)
-            for keys, reason in ((self._superseded, SUPERSEDED), (gone, VANISHED))
+            for keys, reason in ((self._superseded | replaced, SUPERSEDED), (gone - replaced, VANISHED))
             for key in sorted(keys)
         ]
 
@@ -230,11 +262,11 @@ def _names(reading: Reading) -> Iterator[str]:
     if reading.run:
         yield f"run {reading.run}"
     for source in reading.sources:
-        if source.role == "output":
+        if source.role != "companion":
             yield f"path {source.path}"
 
 
-def _begins_with(path: Path, source: Source) -> bool:
+def _begins_with(path: Path, source: File) -> bool:
     """Whether a file begins with the bytes of a source, and is longer."""
     try:
         return path.stat().st_size > source.bytes and sha256_start(path, source.bytes) == source.sha256

@@ -18,10 +18,9 @@ from mlpdata import durable
 from mlpdata.digest import canonical_json, sha256_json
 from mlpdata.discover import Output
 from mlpdata.errors import MlpdataError
-from mlpdata.known import Reading
+from mlpdata.known import File, Reading
 from mlpdata.outcome import Entered, Refused
-from mlpdata.readers.registry import own_readers
-from mlpdata.schema.calculation import Source
+from mlpdata.readers.registry import readers
 from mlpdata.store.commit import Repository, Staged
 from mlpdata.store.segment import read_segment
 
@@ -59,15 +58,21 @@ def portions(outputs: Sequence[Output]) -> Iterator[list[Output]]:
         yield portion
 
 
-def name_of(portion: Sequence[Output]) -> str:
+def name_of(portion: Sequence[Output], *, exact: bool) -> str:
     """Digest of all that the outcome of a portion depends on."""
     return sha256_json(
         [
-            [[file.name, file.sha256, [one.sha256 for one in file.companions]] for file in output.files]
-            + [output.sidecar.declared(), output.image, output.group]
-            for output in portion
+            exact,
+            [[reader.name, reader.version] for reader in readers()],
+            *(
+                [
+                    [[file.name, file.sha256, [one.sha256 for one in file.companions]] for file in output.files],
+                    [file.sidecar.declared() for file in output.files],
+                    [output.tags, output.rests_on, output.image, output.group],
+                ]
+                for output in portion
+            ),
         ]
-        + [[reader.name, reader.version] for reader in own_readers()]
     )
 
 
@@ -115,18 +120,12 @@ def _note(taken: Taken) -> dict[str, Any]:
             name: [asdict(one) for one in getattr(taken, name)]
             for name in ("entered", "refused", "left_out", "changed")
         },
-        "readings": [
-            {**_plain(one), "sources": [source.as_json() for source in one.sources]} for one in taken.readings
-        ],
+        "readings": [{one.name: getattr(reading, one.name) for one in fields(reading)} for reading in taken.readings],
         "conflicts": taken.conflicts,
         "unknown_license": taken.unknown_license,
         "segment": taken.staged and taken.staged.segment,
         "wanted": taken.staged and [[f"{content:x}", record] for content, record in taken.staged.wanted.items()],
     }
-
-
-def _plain(reading: Reading) -> dict[str, Any]:
-    return {one.name: getattr(reading, one.name) for one in fields(reading)}
 
 
 def _taken(note: dict[str, Any]) -> Taken:
@@ -135,8 +134,7 @@ def _taken(note: dict[str, Any]) -> Taken:
         staged=None if wanted is None else Staged(note["segment"], {int(content, 16): one for content, one in wanted}),
         entered=[Entered(**one) for one in note["entered"]],
         readings=[
-            Reading(**{**one, "sources": tuple(Source(**source) for source in one["sources"])})
-            for one in note["readings"]
+            Reading(**{**one, "sources": tuple(File(*source) for source in one["sources"])}) for one in note["readings"]
         ],
         conflicts=note["conflicts"],
         unknown_license=note["unknown_license"],

@@ -88,7 +88,10 @@ def _touched(
     new = {one.segment for one in staged}
     numbers = [number for number, name in enumerate(plain.record.segments) if name in new]
     records = [record for _, record, *_ in [*retract, *known.restored]]
-    before = known.snapshot.table("configurations", ["calculation_record", "formula"])
+    held = OpenSnapshot(
+        known.snapshot.store, known.snapshot.record.replace(amendments=())
+    )  # hidden overlaps count, too
+    before = held.table("configurations", ["calculation_record", "formula"])
     formulas = pa.chunked_array(
         [
             *table.filter(pc.is_in(table["segment"], pa.array(numbers, pa.int32())))["formula"].chunks,

@@ -24,7 +24,7 @@ from mlpdata.errors import InputError, UnitsUnknown
 from mlpdata.frames import Frames, by_block, concatenate
 from mlpdata.joining import Beside
 from mlpdata.readers.place import Member, Place
-from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run
+from mlpdata.readers.registry import Ending, Header, Opened, Undeclared, open_run, reader_version
 from mlpdata.said.sayings import Said, against_output
 from mlpdata.schema.calculation import Calculation, ForcesAre, Kind, LeftOut, Source, Status
 from mlpdata.schema.method import Kpoints
@@ -39,13 +39,25 @@ VOLUME_CHANGE = 0.05
 class Unread(NamedTuple):
     """A further file of a run that could not be read; the run was read from the others."""
 
-    name: str
-    """Root-relative."""
+    output: Output
     error: InputError
 
     def __str__(self) -> str:
         line = f":{self.error.line}" if self.error.line else ""
-        return f"{PurePosixPath(self.name).name}{line}, of the same run, could not be read: {self.error.message}"
+        return f"{self.output.path.name}{line}, of the same run, could not be read: {self.error.message}"
+
+    @property
+    def source(self) -> Source:
+        """The file, for the record of the run."""
+        output = self.output
+        return Source(
+            path=output.name,
+            sha256=output.sha256,
+            bytes=output.size,
+            reader=output.reader,
+            reader_version=reader_version(output.reader) or 0,
+            role="unread",
+        )
 
 
 CONFLICT = "conflict: "
@@ -78,7 +90,7 @@ def read_output(output: Output, lost: Sequence[Unread] = ()) -> Iterator[Event]:
         # nothing of it was given out: the next file of the run takes its place
         (first, _), *others = beside
         following = replace(first, others=tuple(other for other, _ in others))
-        yield from read_output(following, [*lost, *unread, Unread(output.name, error)])
+        yield from read_output(following, [*lost, *unread, Unread(output, error)])
         return
     yield from (*lost, *unread)
     for other, runs in beside:
@@ -99,7 +111,7 @@ def _read_beside(others: Iterable[Output]) -> tuple[_Besides, list[Unread]]:
                 items = [item for item in opened.items() if isinstance(item, Header | Frames | Ending)]
                 beside.append((other, joining.beside(_sources(other, opened), items)))
         except InputError as error:
-            unread.append(Unread(other.name, error))
+            unread.append(Unread(other, error))
     return beside, unread
 
 
@@ -245,7 +257,11 @@ class _Run:
         calculation = Calculation(
             path=self.name,
             identity=self.header.identity,
-            sources=(*self.sources, *(source for partner in partners for source in partner.sources)),
+            sources=(
+                *self.sources,
+                *(source for partner in partners for source in partner.sources),
+                *(one.source for one in unread),
+            ),
             run=self.run,
             method=functools.reduce(joining.completed, (one.header.method for one in partners), self.header.method),
             status=status,

@@ -8,6 +8,7 @@ is looked at again.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 import zlib
@@ -36,6 +37,8 @@ CREATE TABLE IF NOT EXISTS folders (path TEXT PRIMARY KEY, crc INTEGER NOT NULL,
 CREATE TABLE IF NOT EXISTS refusals (key TEXT PRIMARY KEY, crc INTEGER NOT NULL, found TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS made_with (readers TEXT NOT NULL);
 """
+_FOLDER = "INSERT OR REPLACE INTO folders VALUES (?, ?, ?)"
+_REFUSAL = "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?)"
 
 
 class Seen(NamedTuple):
@@ -73,15 +76,17 @@ class Cache:
 
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self._database = _opened_to_read(path) if read_only else _opened(path)
-        self._new = 0
+        self._file = None if read_only else path
+        self._is_damaged = False
+        self._new: dict[str, list[tuple[str, int, str]]] = {_FOLDER: [], _REFUSAL: []}
 
     def folder(self, path: Path) -> dict[str, Any]:
         """What was found in a folder: entries and `Seen` by name of the file."""
-        return self._row("SELECT crc, found FROM folders WHERE path = ?", str(path))
+        return self._row("SELECT crc, found FROM folders WHERE path = ?", _key(path))
 
     def remember_folder(self, path: Path, found: dict[str, Any]) -> None:
         """Keep what was found in a folder."""
-        self._write("INSERT OR REPLACE INTO folders VALUES (?, ?, ?)", str(path), found)
+        self._write(_FOLDER, _key(path), found)
 
     def refusal(self, name: str, key: str) -> Refused | None:
         """Why an output could not be read when it was tried; None where it was not.
@@ -96,7 +101,7 @@ class Cache:
     def remember_refusal(self, key: str, refused: Refused) -> None:
         """Keep why an output cannot be read."""
         found = {"line": refused.line, "code": refused.code, "reason": refused.reason}
-        self._write("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?)", key, found)
+        self._write(_REFUSAL, key, found)
 
     def tree(self) -> Path | None:
         """The tree that was synced last."""
@@ -105,29 +110,54 @@ class Cache:
 
     def remember_tree(self, path: Path) -> None:
         """Keep which tree is synced."""
-        self._write("INSERT OR REPLACE INTO folders VALUES (?, ?, ?)", "", {"tree": str(path)})
+        self._write(_FOLDER, "", {"tree": str(path)})
+
+    def keep(self) -> None:
+        """Write what is new, in one short transaction: others may use the file while outputs are read.
+
+        A cache that cannot be written costs time only.
+        """
+        with self._noting_damage(), self._database:
+            for statement, rows in self._new.items():
+                self._database.executemany(statement, rows)
+        for rows in self._new.values():
+            rows.clear()
 
     def close(self) -> None:
-        """Keep what is new; a cache that cannot be written costs time only."""
-        with suppress(sqlite3.Error):
-            self._database.commit()
+        """Keep what is new and end; a damaged file goes, so that the next one is whole."""
+        self.keep()
         self._database.close()
+        if self._is_damaged and self._file is not None:
+            _remove(self._file)
 
     def _row(self, question: str, key: str) -> dict[str, Any]:
-        with suppress(sqlite3.Error, ValueError):
+        with self._noting_damage(), suppress(ValueError):
             row = self._database.execute(question, (_text(key),)).fetchone()
             if row is not None and row[0] == zlib.crc32(row[1].encode()):
                 found: dict[str, Any] = json.loads(row[1])
                 return found
         return {}
 
+    @contextmanager
+    def _noting_damage(self) -> Iterator[None]:
+        """A file that is locked or may not be written is as good as none for the moment; a damaged one stays damaged."""
+        try:
+            yield
+        except sqlite3.OperationalError:
+            pass
+        except sqlite3.DatabaseError:
+            self._is_damaged = True
+
     def _write(self, statement: str, key: str, found: dict[str, Any]) -> None:
         text = json.dumps(found, separators=(",", ":"))
-        with suppress(sqlite3.Error):
-            self._database.execute(statement, (_text(key), zlib.crc32(text.encode()), text))
-            self._new += 1
-            if self._new % BATCH == 0:
-                self._database.commit()
+        self._new[statement].append((_text(key), zlib.crc32(text.encode()), text))
+        if len(self._new[statement]) >= BATCH:
+            self.keep()
+
+
+def _key(path: Path) -> str:
+    """The same for a folder whichever way it was named."""
+    return os.path.abspath(path)  # noqa: PTH100  Path.absolute keeps ..
 
 
 def _text(key: str) -> str:
@@ -149,9 +179,15 @@ def _opened(path: Path | None) -> sqlite3.Connection:
             with suppress(sqlite3.Error, OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 return _prepared(sqlite3.connect(path, timeout=5))
-            with suppress(OSError):
-                path.unlink()
+            _remove(path)
     return _prepared(sqlite3.connect(":memory:"))
+
+
+def _remove(path: Path) -> None:
+    """Remove a database and the journal of a transaction that did not end: it would be rolled back into the next one."""
+    for file in (path.with_name(f"{path.name}-journal"), path):
+        with suppress(OSError):
+            file.unlink()
 
 
 def _opened_to_read(path: Path | None) -> sqlite3.Connection:
@@ -165,16 +201,17 @@ def _opened_to_read(path: Path | None) -> sqlite3.Connection:
 
 
 def _readers() -> str:
-    """Digest of the readers that give what is remembered."""
-    return sha256_json([[reader.name, reader.version] for reader in readers()])
+    """Digest of the readers that give what is remembered, and of how it is written."""
+    form = [_TABLES, Seen._fields, Belonging._fields, _MEMBER]
+    return sha256_json([form, *([reader.name, reader.version] for reader in readers())])
 
 
 def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
     database.executescript(_TABLES)
     now = _readers()
     if database.execute("SELECT readers FROM made_with").fetchall() != [(now,)]:
-        for table in ("folders", "refusals", "made_with"):
-            database.execute(f"DELETE FROM {table}")  # noqa: S608  names of our own
+        for rows in ("folders WHERE path != ''", "refusals", "made_with"):  # which tree was synced last stays true
+            database.execute(f"DELETE FROM {rows}")  # noqa: S608  names of our own
         database.execute("INSERT INTO made_with VALUES (?)", (now,))
         database.commit()
     return database
@@ -196,7 +233,7 @@ def seen(folder: Folder, cache: Cache) -> dict[str, Seen]:
             found[entry.name] = _read_back(old[1])
         else:
             found[entry.name], changed = look(folder.path / entry.name), True
-        if entry.mtime_ns < settled:
+        if entry.mtime_ns < settled and not found[entry.name].error:  # permissions and disks are mended without a trace
             kept[entry.name] = (place, found[entry.name])
     for name in _companions(found):
         found[name], changed = found[name]._replace(sha256=sha256_of(folder.path / name)), True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -184,23 +184,39 @@ def _digest(companion: Path, folder: Path, around: Mapping[str, Seen]) -> str:
     return (known.sha256 if known else "") or sha256_of(companion)
 
 
-def each_once(files: Sequence[Sighting]) -> Iterator[Sighting]:
-    """The files without those met before, and without links to a file that is there itself."""
-    real: dict[Path, str] = {}
-    met: set[tuple[str, str, str]] = set()
-    inodes = {(file.entry.device, file.entry.inode) for file in files if not file.entry.is_link}
-    linked: set[tuple[int, int, str]] = set()
-    for file in files:
-        if file.folder not in real:
-            real[file.folder] = os.path.realpath(file.folder)  # Path.resolve raises where links run in a circle
-        key = (real[file.folder], file.entry.name, file.member)
-        inode = (file.entry.device, file.entry.inode)
-        if key in met or (file.entry.is_link and (inode in inodes or (*inode, file.member) in linked)):
-            continue
-        met.add(key)
-        if file.entry.is_link and file.entry.inode >= 0:
-            linked.add((*inode, file.member))
-        yield file
+class Once:
+    """Tells which files were met before, by another of the given paths or by a link.
+
+    Args:
+        several: whether several paths are searched; in one tree no folder is met twice.
+    """
+
+    def __init__(self, *, several: bool) -> None:
+        self._several = several
+        self._met: set[tuple[str, str, str]] = set()
+        self._inodes: set[tuple[int, int, str]] = set()
+        self._links: list[Sighting] = []
+
+    def is_new(self, file: Sighting) -> bool:
+        """Whether a file is to be taken now; links wait until it is known whether their file is there itself."""
+        if self._several:
+            place = (os.path.realpath(file.folder), file.entry.name, file.member)
+            if place in self._met:
+                return False
+            self._met.add(place)
+        if file.entry.is_link:
+            self._links.append(file)
+            return False
+        self._inodes.add((file.entry.device, file.entry.inode, file.member))
+        return True
+
+    def links(self) -> Iterator[Sighting]:
+        """Links to files that were not met themselves, one for each."""
+        for file in self._links:
+            inode = (file.entry.device, file.entry.inode, file.member)
+            if inode not in self._inodes or file.entry.inode < 0:
+                self._inodes.add(inode)
+                yield file
 
 
 def _inside(path: Path, root: Path) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mlpdata.discover import Output, find_outputs
+from mlpdata.discover import Output, Progress, find_outputs
 from mlpdata.errors import InputError, UsageError
 from mlpdata.intake import cache_of
 from mlpdata.known import Key, Known
@@ -19,12 +19,13 @@ from mlpdata.said.sayings import Sayings
 from mlpdata.scan import Cache, cache_at
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.commit import Repository
+from mlpdata.taking import CHANGED
 from mlpdata.tree import PassedOver
 
 State = Literal["new", "grown", "said", "changed", "unfinished", "failed", "done", "copy"]
 MEANINGS: dict[State, str] = {
     "new": "not in the store",
-    "grown": "in the store with fewer steps",
+    "grown": "in the store with fewer steps or files",
     "said": "in the store; kind, license or the like are said anew",
     "changed": "another run than the one that the store has under this name",
     "unfinished": "in the store as far as it is; the code's own end mark is missing",
@@ -51,7 +52,7 @@ class TreeStatus:
     runs: list[Standing] = field(default_factory=list)
     """In order of name."""
     missing: list[str] = field(default_factory=list)
-    """Calculations of the store whose files are not in the tree."""
+    """Calculations of the store whose files are not in the tree, under no name."""
     passed_over: list[PassedOver] = field(default_factory=list)
     """What is not looked into, and why."""
     not_outputs: int = 0
@@ -91,6 +92,7 @@ def status(
     maps: Sequence[Path] = (),
     default: Sidecar | None = None,
     follow_links: bool = False,
+    progress: Progress | None = None,
 ) -> TreeStatus:
     """Compare a tree of outputs with a store. New files are looked at, not read: `sync` does that.
 
@@ -101,6 +103,7 @@ def status(
         maps: CSV files, as `sync` takes them.
         default: what holds where nothing else speaks.
         follow_links: whether links to folders are followed.
+        progress: called while the tree is searched.
 
     Raises:
         UsageError: no such folder.
@@ -111,7 +114,7 @@ def status(
     repository = Repository.open(store) if Path(store).exists() else None
     sayings = Sayings(None, default, templates=from_path, maps=maps)
     with cache_at(cache_of(Path(store))) as cache:
-        found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links)
+        found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links, progress=progress)
         known = Known(repository, exact=False)
         report = TreeStatus(
             passed_over=found.passed_over,
@@ -119,12 +122,14 @@ def status(
             conflicts=found.conflicts,
             notes=found.notes,
         )
-        named: set[str] = set()
+        there: set[str] = set()
         for output in found.outputs:
-            named.update(file.name for file in output.files)
+            there.update(word for file in output.files for word in (file.name, file.sha256))
             report.runs.append(_standing(known.with_earlier_attributes(output), known, cache, report.refused))
     report.missing = sorted(
-        one.path for one in known.visible.values() if not named & {source.path for source in one.sources}
+        one.path
+        for one in known.visible.values()
+        if there.isdisjoint(word for source in one.sources for word in (source.path, source.sha256))
     )
     return report
 
@@ -150,19 +155,29 @@ def _standing(output: Output, known: Known, cache: Cache, refused: list[Refused]
     if lost is not None:
         refused.append(lost)
         return Standing(output.name, "failed", lost.reason)
-    return _to_be_read(output, known)
+    return _to_be_read(output, known, cache)
 
 
-def _to_be_read(output: Output, known: Known) -> Standing:
+def _to_be_read(output: Output, known: Known, cache: Cache) -> Standing:
     """How an output stands that the store does not show as it is."""
-    if known.of_files(output):
-        return Standing(output.name, "said", "what is said of it, its companions or its reader changed")
+    if stored := known.of_files(output):
+        before = {digest for key in stored for digest in known.visible[key].outputs}
+        if before.issuperset(file.sha256 for file in output.files):
+            return Standing(output.name, "said", "what is said of it, its companions or its reader changed")
+        return Standing(output.name, "grown", "one of its files was read before, another was not")
     earlier = known.earlier(output)
-    if not earlier:
-        return Standing(output.name, "new")
+    return _with_other_bytes(output, known, cache, earlier) if earlier else Standing(output.name, "new")
+
+
+def _with_other_bytes(output: Output, known: Known, cache: Cache, earlier: Sequence[Key]) -> Standing:
+    """How an output stands under whose name other bytes were read before."""
+    if changed := cache.refusal(output.name, known.changed_key(output, earlier)):
+        return Standing(output.name, "changed", changed.reason)
+    if isinstance(output.path, Member):
+        return Standing(output.name, "grown", "its bytes changed; sync looks into the archive")
     if known.has_grown(output, earlier) or _same_header(output, known, earlier):
         return Standing(output.name, "grown")
-    return Standing(output.name, "changed", "its header is not the one that was read before")
+    return Standing(output.name, "changed", CHANGED)
 
 
 def _of_stored(output: Output, known: Known) -> Standing:
@@ -179,8 +194,6 @@ def _of_stored(output: Output, known: Known) -> Standing:
 
 def _same_header(output: Output, known: Known, earlier: Sequence[Key]) -> bool:
     """Whether a file whose bytes are others begins with the header of the run that was read before."""
-    if isinstance(output.path, Member):
-        return False
     before = {known.visible[key].identity for key in earlier}
     try:
         with open_run(output.path, declared=output.sidecar.of_numbers) as opened:

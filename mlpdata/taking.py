@@ -22,6 +22,9 @@ CHANGED = (
     "expected the run that was read before, with more steps; found another one under its name. "
     "What is stored stays. Move one of them, or take the tree as it is by --exact."
 )
+REPLACED = (
+    "expected the run that was read before, with more steps; found another one under its name. It takes its place."
+)
 
 
 class Taker:
@@ -44,12 +47,12 @@ class Taker:
 
     def take(self, output: Output, events: Iterable[Event]) -> None:
         """Read the runs of one output; the one in which reading ends in an error is abandoned, those before it stay."""
-        earlier = self.known.earlier(output)
+        earlier, before = self.known.earlier(output), len(self.taken.entered)
         self._unproven = earlier if earlier and not self.known.has_grown(output, earlier) else []
         try:
             for event in events:
                 if isinstance(event, Unread):
-                    self.refuse(event.name, event.error)
+                    self.refuse(event.output.name, event.error)
                 elif isinstance(event, Frames):
                     self._append(event)
                 elif self._unproven and not self._proven(event, output):
@@ -59,7 +62,21 @@ class Taker:
         except InputError as error:
             self._abandon()
             self.refuse(output.name, error)
-            self.cache.remember_refusal(output.key, self.taken.refused[-1])
+            if len(self.taken.entered) == before:
+                self.cache.remember_refusal(output.key, self.taken.refused[-1])
+
+    def knows(self, output: Output) -> bool:
+        """Whether an output was tried before in vain: it cannot be read, or is another run than the stored one."""
+        refused = self.cache.refusal(output.name, output.key)
+        if refused and refused.code != InputError.code:  # an error without a code of its own may be of the machine
+            self.taken.refused.append(refused)
+            return True
+        earlier = [] if self.known.exact else self.known.earlier(output)
+        if earlier and (changed := self.cache.refusal(output.name, self.known.changed_key(output, earlier))):
+            self.taken.changed.append(changed)
+            self.known.keep(earlier)
+            return True
+        return False
 
     def refuse(self, name: str, error: MlpdataError) -> None:
         """Note what could not be read."""
@@ -83,11 +100,14 @@ class Taker:
         earlier, self._unproven = self._unproven, []
         if self.known.continues(calculation, np.concatenate([np.empty((0, 16), np.uint8), *self._ids]), earlier):
             return True
+        if self.known.exact:
+            self.taken.changed.append(Refused(output.name, None, "changed", REPLACED))
+            return True
         self.taken.changed.append(Refused(output.name, None, "changed", CHANGED))
-        if not self.known.exact:
-            self.known.keep(earlier)
-            self._abandon()
-        return self.known.exact
+        self.cache.remember_refusal(self.known.changed_key(output, earlier), self.taken.changed[-1])
+        self.known.keep(earlier)
+        self._abandon()
+        return False
 
     def _end(self, calculation: Calculation) -> None:
         """Close a calculation."""

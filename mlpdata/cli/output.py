@@ -168,7 +168,7 @@ def _as_text(value: Any) -> Any:
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int, str], None] | None]:
-    """A function to call with (done, total, what): a bar on a terminal, None elsewhere."""
+    """A function to call with (done, total, what), 0 for a total not known: a bar on a terminal, None elsewhere."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -186,7 +186,7 @@ def progress(label: str) -> Iterator[Callable[[int, int, str], None] | None]:
         task = bar.add_task(label, total=None, what="")
 
         def advance(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, what=printable(what)[-50:])
+            bar.update(task, completed=done, total=total or None, what=printable(what)[-50:])
 
         yield advance
 

@@ -53,10 +53,17 @@ def status(
 
     if state is not None and state not in MEANINGS:
         raise UsageError(f"expected one of the states {', '.join(MEANINGS)}, found {state!r}.")
-    found = run(
-        tree_or_last(root, store), store, from_path=from_path or (), maps=map or (), default=project_default(store),
-        follow_links=follow_links,
-    )  # fmt: skip
+    tree = tree_or_last(root, store)
+    with progress("looking") as advance:
+        found = run(
+            tree,
+            store,
+            from_path=from_path or (),
+            maps=map or (),
+            default=project_default(store),
+            follow_links=follow_links,
+            progress=advance,
+        )
     if json:
         say_json(found.as_json())
     elif state is not None:

@@ -70,10 +70,14 @@ def because(first: Run, bonds: set[int]) -> str:
 
 
 def _of_one_name(runs: Sequence[Run]) -> Iterator[tuple[int, int]]:
-    """Runs that have the same group already: images of a reaction path, and what users declared."""
-    named: dict[str, int] = {}
+    """Runs that have the same group already: images of a reaction path, and what users declared.
+
+    What has the name of a group stays in it anyway; so that what is said of a run rests on runs of its own composition
+    alone, those of others are not named as its reason.
+    """
+    named: dict[tuple[str, str], int] = {}
     for number, run in enumerate(runs):
-        first = named.setdefault(own_name(run), number)
+        first = named.setdefault((own_name(run), run.formula), number)
         if first != number:
             yield first, number
 

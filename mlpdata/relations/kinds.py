@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlpdata.relations.runs import RELAXED, Run
+from mlpdata.relations.runs import Run
 from mlpdata.schema.calculation import Kind, RunKind
 
 SAID_BY_RUN: dict[Kind, str] = {
@@ -20,11 +20,8 @@ BY_RUN_KIND: dict[RunKind, tuple[Kind, str]] = {
     "md": ("aimd", "the run: molecular dynamics"),
     "neb": ("reaction_path", "the run: a reaction path"),
     "irc": ("reaction_path", "the run: a reaction path"),
-    "phonon": ("phonon", "the run: finite displacements"),
 }
 """What runs are that say it themselves."""
-UNSTRESSED = 1 / 160.21766
-"""Largest element of the stress of an equilibrium, 1 GPa [eV/angstrom^3]."""
 
 
 def kind(run: Run, series: tuple[Kind, str] | None, relaxed_by: str) -> tuple[Kind, str]:
@@ -33,13 +30,15 @@ def kind(run: Run, series: tuple[Kind, str] | None, relaxed_by: str) -> tuple[Ki
     Args:
         run: one that nobody declared a kind of.
         series: the kind of the series that the run is in, and what was done to the parent; None where it is in none.
-        relaxed_by: path of a complete relaxation that ended with the geometry of this single point.
+        relaxed_by: path of a relaxation that ended, with no forces left, with the geometry of this single point.
     """
     stored = run.calculation.kind
     if stored != "unknown":
         return stored, SAID_BY_RUN.get(stored, "the run")
     if run.calculation.run_kind in BY_RUN_KIND:
         return BY_RUN_KIND[run.calculation.run_kind]
+    if run.calculation.run_kind == "phonon" and len(run) > 1:
+        return "phonon", "the run: finite displacements"
     if series is not None:
         return series
     because = _equilibrium(run, relaxed_by)
@@ -47,26 +46,17 @@ def kind(run: Run, series: tuple[Kind, str] | None, relaxed_by: str) -> tuple[Ki
 
 
 def _equilibrium(run: Run, relaxed_by: str) -> str:
-    """Why a run holds nothing but relaxed configurations; empty where it does not, or it cannot be told.
-
-    By symmetry no force acts on the atoms of many a strained cell: a crystal must be free of stress as well.
-    """
-    if relaxed_by and len(run) == 1 and not run.moves:
-        return f"its geometry is the one that {relaxed_by} ended with"
-    relaxed = run.largest_force <= RELAXED
-    if run.moves == "relax" and run.calculation.status == "complete":
-        if len(run) == 1:
-            return "a relaxation that found nothing to relax"
-        return f"a relaxation with forces below {RELAXED} eV/angstrom throughout" if relaxed and _seen(run) else ""
-    if len(run) != 1 or not relaxed or run.moves:
+    """Why a run holds nothing but relaxed configurations; empty where it does not, or it cannot be told."""
+    if run.moves == "md" or len(run) != len(run.ends):
+        return ""  # what lies between the ends is not known
+    if run.moves == "relax":
+        quiet = run.calculation.status == "complete" and run.at_rest.all()
+        return "a relaxation that began and ended with no forces" if quiet else ""
+    if len(run) != 1:
         return ""
-    unstressed = not any(run.pbc) or bool((np.abs(run.ends.stress) <= UNSTRESSED).all())
-    return f"forces below {RELAXED} eV/angstrom" + (" and no stress" if any(run.pbc) else "") if unstressed else ""
-
-
-def _seen(run: Run) -> bool:
-    """Whether the ends of a run are all of its configurations."""
-    return len(run) == len(run.ends)
+    if relaxed_by:
+        return f"its geometry is the one that {relaxed_by} ended with"
+    return "no forces" + (" and no stress" if any(run.pbc) else "") if run.at_rest.all() else ""
 
 
 def temperature(run: Run) -> tuple[float | None, str]:

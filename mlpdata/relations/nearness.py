@@ -20,8 +20,12 @@ from mlpdata.units import F64
 I64 = NDArray[np.int64]
 STRETCH = 3.0**0.5
 """Most that a point moves where atoms move by 1 (root of the sum of squares): three axes may all but coincide."""
-N_AXES = 4
-"""Directions of the grid: each divides what must be compared once more, and takes three times the looking up."""
+N_AXES, N_PLACES = 3, 16
+"""Directions along which geometries are put in cells, and along which those of neighbouring cells are compared."""
+FLAT = 1e-9
+"""Volume below which three vectors are no cell [angstrom^3]."""
+FAR = 1e6
+"""Farther than this an atom is at this distance: what comes of a damaged file still has a place [angstrom]."""
 MOST_ATOMS = 1 << 18
 """Atoms of geometries that are compared together: bounds the memory."""
 SAMPLE = 64
@@ -58,7 +62,7 @@ class Geometries(NamedTuple):
         Args:
             spacing: at most the distance of lattice planes along each axis, shape (3,) [angstrom].
         """
-        lines = self.fractional[..., ~self.periodic] * spacing[~self.periodic]
+        lines = np.clip(self.fractional[..., ~self.periodic] * spacing[~self.periodic], -FAR, FAR)
         angle = 2 * np.pi * self.fractional[..., self.periodic]
         circles = np.concatenate([np.cos(angle), np.sin(angle)], axis=-1)
         circles *= np.tile(spacing[self.periodic], 2) / (2 * np.pi)
@@ -70,7 +74,7 @@ def geometries(positions: Sequence[F64], cells: Sequence[F64], pbc: Sequence[int
     periodic = np.array(pbc, bool)
     lattice = np.array(cells, np.float64).reshape(-1, 3, 3)
     lattice = np.where(np.isnan(lattice) | ~periodic.any(), np.eye(3), lattice)
-    for flat in np.flatnonzero(np.abs(np.linalg.det(lattice)) < 1e-9):
+    for flat in np.flatnonzero(np.abs(np.linalg.det(lattice)) < FLAT):
         lattice[flat] = _completed(lattice[flat], periodic)
     return Geometries(np.array(positions) @ np.linalg.inv(lattice), lattice, periodic)
 
@@ -102,6 +106,16 @@ def rms(displacements: F64) -> F64:
     return mean
 
 
+def _places(among: Geometries, most: int) -> F64:
+    """Where points are along their widest directions, the widest first, shape (n, at most N_PLACES) [angstrom]."""
+    n = len(among.fractional)
+    spacing = 1 / np.linalg.norm(np.linalg.inv(among.lattice), axis=1).max(axis=0)
+    sample = among.at(np.arange(0, n, 1 + n // SAMPLE)).points(spacing)
+    axes = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)[2][:N_PLACES].T
+    pieces = (np.arange(start, min(start + most, n)) for start in range(0, n, most))
+    return np.concatenate([among.at(some).points(spacing) @ axes for some in pieces])
+
+
 class Grid:
     """Geometries in cells as wide as `radius` along their widest directions: those near one are in its cell or beside it.
 
@@ -111,16 +125,13 @@ class Grid:
     """
 
     def __init__(self, among: Geometries, radius: float) -> None:
-        n = len(among.fractional)
-        self._most = max(1, MOST_ATOMS // among.fractional.shape[1])
-        spacing = 1 / np.linalg.norm(np.linalg.inv(among.lattice), axis=1).max(axis=0)
-        sample = among.at(np.arange(0, n, 1 + n // SAMPLE)).points(spacing)
-        axes = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)[2][:N_AXES].T
+        n, n_atoms = among.fractional.shape[:2]
+        self._most = max(1, MOST_ATOMS // n_atoms)
+        self._reach = max(STRETCH * radius, 1e-9)
+        self._places = _places(among, self._most)
         self._cells = np.zeros((n, N_AXES), np.int64)
-        for start in range(0, n, self._most):
-            some = np.arange(start, min(start + self._most, n))
-            places = among.at(some).points(spacing) @ axes
-            self._cells[some, : places.shape[1]] = np.floor(places / max(STRETCH * radius, 1e-9))
+        widest = self._places[:, :N_AXES]
+        self._cells[:, : widest.shape[1]] = np.floor(widest / self._reach)
         order = np.lexsort(self._cells.T)
         breaks = np.flatnonzero((np.diff(self._cells[order], axis=0) != 0).any(axis=1)) + 1
         self._members = {self._cells[one[0]].tobytes(): one for one in np.split(order, breaks)}
@@ -128,7 +139,9 @@ class Grid:
     def near(self, number: int) -> I64:
         """The numbers of all within the radius of one geometry, itself among them, in order; and of some beyond it."""
         around = [self._members.get(cell.tobytes()) for cell in self._cells[number] + _AROUND]
-        return np.sort(np.concatenate([members for members in around if members is not None]))
+        found = np.concatenate([members for members in around if members is not None])
+        away = ((self._places[found] - self._places[number]) ** 2).sum(axis=1)
+        return np.sort(found[away <= (self._reach * (1 + 1e-9)) ** 2])
 
     def pairs(self, numbers: Iterable[int]) -> Iterator[tuple[I64, I64]]:
         """Each of `numbers` with each one near it, in pieces of bounded size."""

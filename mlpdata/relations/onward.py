@@ -157,6 +157,6 @@ def _steps(runs: Sequence[Run], numbers: Sequence[int], last: Geometries, before
         squared = float((velocities**2).sum())
         time = float((velocities * steps[place]).sum()) / squared if squared > 0 else np.nan
         by_velocity = time * velocities
-        if time > 0 and rms(by_velocity - steps[place]) <= RESIDUAL * rms(steps[place]):
+        if rms(by_velocity - steps[place]) <= RESIDUAL * rms(steps[place]):
             steps[place] = by_velocity
     return steps

@@ -83,9 +83,9 @@ def _system(run: Run) -> tuple[str, str]:
 
 
 def _relaxed(runs: Sequence[Run], shared: Shared) -> dict[int, str]:
-    """By the number of a geometry: the first complete relaxation that ended with it."""
+    """By the number of a geometry: the first relaxation that ended with it, complete and with no forces left."""
     found: dict[int, str] = {}
     for number, run in enumerate(runs):
-        if run.moves == "relax" and run.calculation.status == "complete" and len(run):
+        if run.moves == "relax" and run.calculation.status == "complete" and len(run) and run.at_rest[-1]:
             found.setdefault(int(shared.of(number)[-1]), run.path)
     return found

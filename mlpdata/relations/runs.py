@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ MOVES = {"md": "md", "relax": "relax", "vc-relax": "relax"}
 """Kinds of run whose configurations follow from each other; only those of the same value continue each other."""
 RELAXED = 0.05
 """Largest force on an atom of a relaxed configuration [eV/angstrom]."""
+UNSTRESSED = 1 / 160.21766
+"""Largest element of the stress of a relaxed cell, 1 GPa [eV/angstrom^3]."""
 _DIGITS = re.compile("([0-9]+)")
 
 
@@ -100,9 +103,24 @@ class Run:
         return any(word in self.calculation.declared for word in WORDS[name])
 
     @cached_property
-    def largest_force(self) -> float:
-        """Of all atoms of all ends [eV/angstrom]; NaN where one is unknown."""
-        return float(np.linalg.norm(self.ends.forces, axis=1).max(initial=0.0))
+    def relaxed(self) -> NDArray[np.bool_]:
+        """Whether the forces on all that may move are known and vanish, shape (number of ends,)."""
+        forces = np.where(self.ends.get("fixed") == 1, 0.0, self.ends.forces)
+        still = np.linalg.norm(forces, axis=1) <= RELAXED
+        return np.array([still[a:b].all() for a, b in pairwise(self.ends.atom_start)], bool)
+
+    @cached_property
+    def at_rest(self) -> NDArray[np.bool_]:
+        """Whether nothing drives the atoms, nor the cell where it may change, shape (number of ends,).
+
+        By symmetry no force acts on the atoms of many a strained cell: unless the run held the cell, or there is none,
+        it must be free of stress as well.
+        """
+        if self.calculation.run_kind == "relax" or not any(self.pbc):
+            return self.relaxed
+        stress = np.abs(self.ends.stress).max(axis=(1, 2))
+        at_rest: NDArray[np.bool_] = self.relaxed & (stress <= UNSTRESSED)
+        return at_rest
 
     @cached_property
     def formula(self) -> str:

@@ -16,12 +16,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlpdata.relations import variations
 from mlpdata.relations.likeness import Likeness
 from mlpdata.relations.nearness import Geometries, clusters, geometries, wrapped
-from mlpdata.relations.runs import RELAXED, Run
+from mlpdata.relations.runs import Run
 from mlpdata.relations.shared import Shared
-from mlpdata.relations.variations import FEWEST, RATTLED, SAME_CELL, SAME_FRACTIONAL, Mask, Variation
+from mlpdata.relations.variations import (
+    FEWEST,
+    RATTLED,
+    SAME_CELL,
+    SAME_FRACTIONAL,
+    Mask,
+    Variation,
+    displaced,
+    strained,
+)
 from mlpdata.units import F64
 
 
@@ -66,13 +74,13 @@ def _of_one_surface(runs: Sequence[Run], copies: list[list[int]]) -> Iterator[Se
     first = [numbers[0] for numbers in copies]
     places = [runs[number].geometry(0) for number in first]
     energies = np.array([runs[number].energies[0] for number in first])
-    relaxed = np.array([runs[number].largest_force <= RELAXED for number in first])
+    relaxed = np.array([runs[number].relaxed[0] for number in first])
     some = geometries([one for one, _ in places], [cell for _, cell in places], runs[first[0]].pbc)
     for found in _variations(some, energies, relaxed):
         numbers = {number: told for member, told in found.told.items() for number in copies[member]}
         near = {number for member in found.near for number in copies[member]}
         parent = None if found.parent is None else first[found.parent]
-        yield Series(Variation(found.kind, parent, numbers, near), _parent(runs, parent, first))
+        yield Series(Variation(found.kind, parent, numbers, near), _parent(runs, parent, list(numbers)))
 
 
 def _variations(some: Geometries, energies: F64, relaxed: Mask) -> Iterator[Variation]:
@@ -82,7 +90,7 @@ def _variations(some: Geometries, energies: F64, relaxed: Mask) -> Iterator[Vari
     if some.periodic.all():
         relative = wrapped(some.fractional - some.fractional[:, :1], some.periodic)
         for members in clusters(Geometries(relative, unit, some.periodic), SAME_FRACTIONAL, FEWEST):
-            for found in variations.strained(some.lattice[members], energies[members], members):
+            for found in strained(some.lattice[members], energies[members], members):
                 free[list(found.told)] = False
                 yield found
     left = np.flatnonzero(free)
@@ -92,7 +100,7 @@ def _variations(some: Geometries, energies: F64, relaxed: Mask) -> Iterator[Vari
         for members in clusters(some.at(alike), 2 * RATTLED[1], FEWEST):
             near = alike[members]
             displacements = some.at(near[:1]).steps_to(some.at(near))
-            yield from variations.displaced(displacements, energies[near], relaxed[near], near)
+            yield from displaced(displacements, energies[near], relaxed[near], near)
 
 
 def _parent(runs: Sequence[Run], parent: int | None, members: Sequence[int]) -> str:

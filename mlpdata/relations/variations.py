@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlpdata.relations.nearness import rms
+from mlpdata.relations.nearness import FLAT, rms
 from mlpdata.relations.shared import I64
 from mlpdata.schema.calculation import Kind
 from mlpdata.units import F64
@@ -31,9 +31,6 @@ RATTLED = (0.005, 0.5)
 """Smallest and largest root mean square displacement of a rattled copy [angstrom]."""
 ALL_MOVE = 0.5
 """Half of the atoms of rattled copies move by at least this part of what all move by (root mean square over copies)."""
-UNDISTORTED = 1.3
-"""The parent of n rattled copies is off their mean by 1/sqrt(n) of what they are; a member within this times as much
-is taken for it."""
 IN_ORDER = 0.5
 """Squared distance of neighbours by name, as a part of what independent copies have, below which they are a path."""
 NEAR = 0.02
@@ -68,6 +65,8 @@ def strained(lattice: F64, energies: F64, numbers: I64) -> Iterator[Variation]:
     known = not np.isnan(energies).any()
     lowest = int(np.argmin(energies)) if known else None
     reference = lattice.mean(axis=0) if lowest is None else lattice[lowest]
+    if abs(np.linalg.det(reference)) < FLAT:
+        return  # the mean of cells that are turned against each other
     deformation = np.linalg.inv(reference) @ lattice
     metric = deformation @ deformation.swapaxes(1, 2)  # free of the cell's rotation
     strain = np.abs(np.sqrt(np.abs(np.linalg.eigvalsh(metric))) - 1).max(axis=1)
@@ -131,11 +130,13 @@ def _atoms(n: int) -> str:
 def _rattled(displacements: F64, relaxed: Mask, numbers: I64) -> Iterator[Variation]:
     """One variation in which each structure has all atoms displaced, and none follows from the one before it.
 
-    Relaxed structures are no rattled ones, however alike they are; one near the mean is the parent.
+    Relaxed structures are no rattled ones, however alike they are; the nearest to the mean is the parent. Where none is
+    known to be relaxed, the parent of n structures is off their mean by about 1 / sqrt(n) of what the others are: the
+    bound lies halfway, as ratios go.
     """
     away = rms(displacements - displacements.mean(axis=0))
     middle = int(np.argmin(np.where(relaxed | ~relaxed.any(), away, np.inf)))
-    near_mean = 1.0 if relaxed.any() else UNDISTORTED / len(away) ** 0.5
+    near_mean = 1.0 if relaxed.any() else len(away) ** -0.25
     has_parent = bool(away[middle] <= near_mean * np.median(away))
     moved = displacements - (displacements[middle] if has_parent else displacements.mean(axis=0))
     size = rms(moved)

@@ -8,6 +8,7 @@ be different; any other difference is a conflict, in which the higher counts and
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ class Said:
     conflicts: tuple[Conflict, ...] = ()
     """Where two places say different things."""
 
-    @property
+    @functools.cached_property
     def rests_on(self) -> dict[str, str]:
         """Who declared an attribute of the calculation, for its record.
 

@@ -36,8 +36,9 @@ class Source(Noun):
     """`vasp/xml`, ..."""
     reader_version: int
     """Raised when the reader gives other numbers for the same bytes."""
-    role: Literal["output", "companion"] = "output"
-    """companion: a part of the run that is no output of its own, such as a file of positions or the input."""
+    role: Literal["output", "companion", "unread"] = "output"
+    """companion: a part of the run that is no output of its own, such as a file of positions or the input; unread: an
+    output of the run from which nothing could be taken."""
 
 
 class LeftOut(Noun):

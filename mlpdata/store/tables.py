@@ -379,6 +379,7 @@ def read_checked(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         CorruptError: not a Parquet table, or a page changed.
     """
     try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # quicker than read_table on small files
+            return file.read(columns, use_threads=file.metadata.num_rows > ROW_GROUP)
     except (OSError, pa.ArrowException) as error:
         raise CorruptError(f"expected a Parquet table, found: {error}", path=path) from error

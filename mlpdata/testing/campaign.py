@@ -269,19 +269,13 @@ def _reported(report: Path | None) -> int:
 
 
 def _report(report: Path, verdicts: Sequence[Verdict]) -> None:
-    """Add a row to a table, and below it the campaigns that ended in a difference."""
+    """Add a row to a table; campaigns that ended in a difference are named by their seeds."""
     if not report.exists():
         report.write_text(REPORT)
-    sums = (
-        len(verdicts),
-        *(sum(getattr(one, name) for one in verdicts) for name in ("n_syncs", "n_kills", "n_configurations")),
-    )
-    cells = (
-        f"{verdicts[0].seed} to {verdicts[-1].seed}",
-        *sums,
-        sum(not one.ok for one in verdicts),
-        f"{date.today()}",
-    )
+    sums = (sum(getattr(one, name) for one in verdicts) for name in ("n_syncs", "n_kills", "n_configurations"))
+    failed = [str(one.seed) for one in verdicts if not one.ok]
+    differences = f"{len(failed)}" + (f" (seeds {', '.join(failed)})" if failed else "")
+    cells = (f"{verdicts[0].seed} to {verdicts[-1].seed}", len(verdicts), *sums, differences, date.today())
     with report.open("a") as table:
         table.write(f"| {' | '.join(map(str, cells))} |\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -13,7 +14,7 @@ from mlpdata.api import Store
 from mlpdata.intake import ingest, sync
 from mlpdata.outcome import IngestReport
 from mlpdata.testing import campaign as simulated
-from mlpdata.testing.campaign import campaign, shortened
+from mlpdata.testing.campaign import Verdict, campaign, shortened
 from mlpdata.testing.growing_tree import ACTIONS, GrowingTree
 from mlpdata.testing.layouts import LAYOUTS, UNITS, files
 from mlpdata.testing.springs import Run
@@ -27,13 +28,15 @@ class _Campaigns:
     """In classes, which may run beside each other."""
 
     def check(self, first: int, below: Path) -> None:
-        found = []
+        found, n_configurations = [], 0
         for seed in range(first, first + PER_TEST):
             one = partial(campaign, seed, below=below)
             verdict = one()
+            n_configurations += verdict.n_configurations
             if not verdict.ok:
                 found.append(str(shortened(verdict, one)))
         assert not found, "\n\n".join(found)
+        assert n_configurations > 10 * PER_TEST
 
 
 class TestFirstHundred(_Campaigns):
@@ -61,15 +64,17 @@ class TestJudge:
         monkeypatch.setattr(simulated, "sync", without_retractions)
 
     @pytest.mark.usefixtures("forgetful")
-    def test_a_sync_that_retracts_nothing_is_found_and_shortened_to_few_steps(self, tmp_path: Path) -> None:
-        one = partial(campaign, steps=16, below=tmp_path)
-        seed, found = next((seed, found) for seed in range(40) if not (found := one(seed)).ok)
-        verdict = shortened(found, lambda kept: one(seed, steps=kept))
+    def test_a_sync_that_retracts_nothing_is_found(self, tmp_path: Path) -> None:
+        verdict = next(found for seed in range(40) if not (found := campaign(seed, 25, below=tmp_path)).ok)
+        assert f"--seed {verdict.seed} --keep 0 1 2 3" in str(verdict)
+        assert campaign(verdict.seed, verdict.kept, below=tmp_path).differences == verdict.differences
 
-        assert not verdict.ok
-        assert len(verdict.kept) <= 8
-        assert f"--seed {seed} --keep {' '.join(map(str, verdict.kept))}" in str(verdict)
-        assert one(seed, steps=verdict.kept).differences == verdict.differences
+    def test_a_campaign_is_shortened_to_the_steps_without_which_there_is_no_difference(self) -> None:
+        def differs(kept: Sequence[int]) -> Verdict:
+            differences = ["another content"] if {3, 17} <= set(kept) else ["raised"] if 5 in kept else []
+            return Verdict(1, tuple(kept), differences=differences)
+
+        assert shortened(differs(range(50)), differs).kept == (3, 17)
 
     def test_what_no_user_should_see_is_a_difference(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         def broken(*_: object, **__: object) -> IngestReport:

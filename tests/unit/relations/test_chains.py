@@ -129,12 +129,31 @@ def test_an_identical_copy_continues_nothing_and_shares_the_group() -> None:
 
 def test_of_a_run_and_its_copy_elsewhere_the_one_nearby_is_continued() -> None:
     found = related(
-        run("a/backup/run1/OUTCAR", WHOLE.positions[:41]),
         run("b/run1/OUTCAR", WHOLE.positions[:41]),
+        run("b/run1/backup/OUTCAR", WHOLE.positions[:41]),
         run("b/run2/OUTCAR", WHOLE.positions[40:]),
     )
 
     assert found["b/run2"].continues == "b/run1/OUTCAR"
+
+
+def test_of_copies_side_by_side_the_nearest_before_it_by_name_is_continued() -> None:
+    stages = (2, 9, 10, 12, 13)
+    parts = [WHOLE.positions[:41]] * 3 + [WHOLE.positions[40:80], WHOLE.positions[:41]]
+
+    found = related(*(run(f"a/OUTCAR.{stage}", part) for stage, part in zip(stages, parts, strict=True)))
+
+    assert found["a/OUTCAR.12"].continues == "a/OUTCAR.10"
+
+
+def test_a_run_that_ends_where_another_begins_is_likelier_than_one_that_passes_by() -> None:
+    found = related(
+        run("a/OUTCAR.1", WHOLE.positions[:41]),
+        run("a/OUTCAR.2", WHOLE.positions[:61]),
+        run("a/OUTCAR.3", WHOLE.positions[40:]),
+    )
+
+    assert found["a/OUTCAR.3"].continues == "a/OUTCAR.1"
 
 
 def test_stages_in_one_folder_follow_in_natural_order() -> None:

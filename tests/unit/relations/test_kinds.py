@@ -43,7 +43,7 @@ def test_a_single_point_without_forces_and_stress_is_an_equilibrium() -> None:
         run("d/OUTCAR", REST, "single_point"),
     )
 
-    assert kind_of(found["a"]) == ("equilibrium", "forces below 0.05 eV/angstrom and no stress")
+    assert kind_of(found["a"]) == ("equilibrium", "no forces and no stress")
     assert kind_of(found["b"])[0] == "unknown"
     assert kind_of(found["c"])[0] == "unknown", "1.6 GPa: forces vanish by symmetry in a strained crystal"
     assert kind_of(found["d"])[0] == "unknown", "the stress is not known"
@@ -56,13 +56,41 @@ def test_the_early_steps_of_a_relaxation_are_no_equilibrium() -> None:
         run("c/OUTCAR", [REST + 1e-4, REST], "relax", status="truncated"),
         run("d/OUTCAR", [REST + 1e-4, FAR, REST + 1e-4, REST], "relax"),
         run("e/OUTCAR", FAR, "relax"),
+        run("f/OUTCAR", REST, "relax"),
     )
 
     assert kind_of(found["a"])[0] == "unknown"
-    assert kind_of(found["b"]) == ("equilibrium", "a relaxation with forces below 0.05 eV/angstrom throughout")
+    assert kind_of(found["b"]) == ("equilibrium", "a relaxation that began and ended with no forces")
     assert kind_of(found["c"])[0] == "unknown"
     assert kind_of(found["d"])[0] == "unknown", "the second configuration is not among the ends"
-    assert kind_of(found["e"]) == ("equilibrium", "a relaxation that found nothing to relax")
+    assert kind_of(found["e"])[0] == "unknown", "one step was all that it was allowed"
+    assert kind_of(found["f"])[0] == "equilibrium", "it found nothing to relax"
+
+
+def test_frequencies_at_one_geometry_displace_nothing() -> None:
+    found = relations([run("a/OUTCAR", REST, "phonon", labels=NO_STRESS), run("b/OUTCAR", FAR, "phonon")])
+
+    assert [kind_of(one) for one in found] == [("equilibrium", "no forces and no stress"), ("unknown", "")]
+
+
+def test_a_relaxation_of_the_cell_must_end_without_stress() -> None:
+    stress = {"stress": np.full((1, 3, 3), 0.01)}
+    runs = [run(f"{kind}/OUTCAR", REST, kind, labels=stress) for kind in ("relax", "vc-relax")]
+
+    assert [one.kind for one in relations(runs)] == ["equilibrium", "unknown"]
+
+
+def test_forces_on_atoms_that_are_held_do_not_count() -> None:
+    far = REST.copy()
+    far[0] += 0.1
+    others_at_rest = np.zeros((8, 3))
+    others_at_rest[0] = 1.5
+    held = np.zeros((8, 3))
+    held[0] = 1
+
+    for fixed, kind in ((held, "equilibrium"), (0 * held, "unknown")):
+        one = run("a/OUTCAR", far, "relax", labels={"forces": others_at_rest, "fixed": fixed})
+        assert relations([one])[0].kind == kind
 
 
 def test_a_single_point_at_the_end_of_a_relaxation_is_an_equilibrium() -> None:
@@ -76,11 +104,14 @@ def test_a_single_point_at_the_end_of_a_relaxation_is_an_equilibrium() -> None:
         run("a/static/OUTCAR", REST, "single_point", method=with_settings(functional="HSE06")),
         run("b/static/OUTCAR", MD[3], "single_point"),
         run("a/start/OUTCAR", FAR, "single_point"),
+        run("c/relax/OUTCAR", [REST, MD[9]], "relax"),
+        run("c/static/OUTCAR", MD[9], "single_point"),
     )
 
     assert kind_of(found["a/static"]) == ("equilibrium", "its geometry is the one that a/relax/OUTCAR ended with")
     assert kind_of(found["b/static"])[0] == "unknown"
     assert kind_of(found["a/start"])[0] == "unknown"
+    assert kind_of(found["c/static"])[0] == "unknown", "its relaxation ran out of steps"
 
 
 def test_a_declared_kind_and_temperature_stay() -> None:

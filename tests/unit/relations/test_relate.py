@@ -71,7 +71,7 @@ def test_runs_that_vanish_and_come_back_leave_no_trace(gone: set[int], shuffle: 
     shuffle.shuffle(again)
 
     assert by_path(again) == FOUND
-    for path, relation in fewer.items():
+    for relation in fewer.values():
         assert relation.continues in {"", *fewer}
         assert relation.group in {one.calculation.group for one in left}
 
@@ -126,7 +126,42 @@ def test_clusters_are_disjoint_and_within_the_radius_of_their_first() -> None:
     assert len(joined([some, some]).fractional) == 60
 
 
+def test_in_a_crowd_sets_that_stand_together_by_name_are_found_as_by_comparing_all() -> None:
+    draw = np.random.default_rng(7)
+    sets = [centre + draw.normal(scale=0.05, size=(n, 6, 3)) for n in (1, 150, 3, 70, 2) for centre in draw.uniform(0, 5, (1, 6, 3))]  # fmt: skip
+    crowd = [one[None] for one in draw.uniform(0, 5, size=(120, 6, 3))]
+    places = np.concatenate([*crowd, *sets])
+    some = geometries(list(places), [5.0 * np.eye(3)] * len(places), (1, 1, 1))
+
+    found = [members.tolist() for members in clusters(some, 0.5, 3)]
+
+    assert found == [list(range(121, 271)), list(range(271, 274)), list(range(274, 344))]
+
+
 def test_a_periodic_direction_without_a_lattice_vector_is_no_cell() -> None:
     flat = np.array([[3.0, 0, 0], [6.0, 0, 0], [0, 0, 4.0]])
 
     assert np.isfinite(geometries([REST], [flat], (1, 1, 1)).fractional).all()
+
+
+def test_an_atom_that_a_damaged_file_puts_far_away_does_no_harm() -> None:
+    far = REST.copy()
+    far[3, 0] = 1e20
+    molecules = {"pbc": np.zeros((1, 3)), "cell": np.full((1, 3, 3), np.nan), "energy": [-43.0]}
+    runs = [
+        run(f"a/{i}/OUTCAR", one, "single_point", labels=molecules)
+        for i, one in enumerate([REST, far, REST + 0.3, -far])
+    ]
+
+    assert {one.kind for one in relations(runs)} <= {"unknown", "equilibrium"}
+
+
+def test_cells_turned_upside_down_have_no_mean_cell() -> None:
+    fractional = REST / 5.431
+    cells = [sign * size * 5.431 * np.eye(3) for size in (1.0, 1.03) for sign in (1, -1)]
+    runs = [
+        run(f"a/{i}/OUTCAR", fractional @ cell, "single_point", cells=cell, energies=np.array([np.nan]))
+        for i, cell in enumerate(cells)
+    ]
+
+    assert {one.kind for one in relations(runs)} == {"unknown"}

@@ -200,12 +200,23 @@ def test_snapshots_in_order_of_time_are_no_rattled_copies() -> None:
 
 def test_one_adsorbate_in_several_places_is_no_rattled_slab() -> None:
     structures = []
-    for shift in (0.0, 0.5, 1.0):
-        structure = REST.copy()
-        structure[7] += (shift, 0, 0)
+    for site in np.random.default_rng(4).uniform(-0.8, 0.8, size=(6, 3)):
+        structure = REST + np.random.default_rng(5).normal(scale=0.002, size=(8, 3))
+        structure[7] += site
         structures.append(structure)
 
     assert set(kinds(relations(points("sites", structures)))) == {"unknown"}
+
+
+@pytest.mark.parametrize("n", [3, 6, 40])
+def test_where_forces_are_not_known_the_parent_is_the_one_near_the_mean(n: int) -> None:
+    unknown = {"forces": np.full((8, 3), np.nan)}
+    parent = run("r/parent/OUTCAR", REST, "single_point", labels=unknown)
+
+    found = relations([*rattled("r", 0.1, n, labels=unknown), parent])
+
+    assert kinds(found) == ["random"] * n + ["unknown"]
+    assert all(one.rests_on["kind"].endswith("from r/parent/OUTCAR") for one in found[:n])
 
 
 def test_relaxed_structures_are_no_rattled_copies_of_each_other() -> None:

@@ -1,0 +1,626 @@
+"""Sync: a store follows its tree, takes just what is new, and ends where one fresh ingest of the tree would."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from archives import tar
+from small_runs import DONE, MD, OTHER, fresh, put, rows, text
+
+from mlpdata import ahead, portions
+from mlpdata.annotate import annotate
+from mlpdata.api import Store
+from mlpdata.discover import Output
+from mlpdata.errors import ParseError, UsageError
+from mlpdata.intake import ingest, last_tree, sync
+from mlpdata.runs import Event, read_output
+from mlpdata.standing import refused_below, status
+from mlpdata.store.verify import verify
+from mlpdata.testing.faults import kill_at, recorded
+from mlpdata.testing.layouts import files
+from mlpdata.testing.springs import Run
+
+STORE = Path("store")
+TREE = Path("runs")
+
+
+@pytest.fixture(autouse=True)
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty tree in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    TREE.mkdir()
+    return TREE
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of outputs that are read, as they are."""
+    names: list[str] = []
+
+    def counting(output: Output) -> Iterator[Event]:
+        names.append(output.name)
+        return read_output(output)
+
+    monkeypatch.setattr(ahead, "read_output", counting)
+    return names
+
+
+def ids(path: str) -> list[object]:
+    """Ids of the configurations of a run in their order."""
+    found = rows(STORE, "id", f"configurations WHERE path = '{path}'", "row")
+    return [one for (one,) in found]
+
+
+def shown() -> list[tuple[object, ...]]:
+    return rows(STORE, "path, n_configurations")
+
+
+def as_fresh() -> bool:
+    """Whether the store shows what one fresh exact sync of the tree shows."""
+    shutil.rmtree("fresh", ignore_errors=True)
+    shutil.rmtree("fresh.work", ignore_errors=True)
+    return Store(STORE).snapshot().content == fresh(TREE, Path("fresh"))
+
+
+# one commit, and only what is new
+
+
+def test_what_is_new_is_taken_in_one_commit_and_nothing_is_read_again(read: list[str]) -> None:
+    put(TREE / "a", DONE)
+    first = sync(TREE)
+    put(TREE / "b", OTHER)
+    put(TREE / "c", replace(OTHER, seed=6))
+    read.clear()
+
+    second = sync(TREE)
+
+    assert read == ["b/OUTCAR", "c/OUTCAR"]
+    assert second.unchanged == ["a/OUTCAR"]
+    assert [one.id for one in Store(STORE).log()] == [second.snapshot, first.snapshot]
+
+
+def test_nothing_new_is_no_new_snapshot() -> None:
+    put(TREE / "a", DONE)
+    first = sync(TREE)
+    again, exact = sync(TREE), sync(TREE, exact=True)
+    assert first.snapshot == again.snapshot == exact.snapshot
+    assert len(list(Store(STORE).log())) == 1
+
+
+# growth
+
+
+def test_a_file_that_grew_takes_the_place_of_its_beginning_and_common_frames_keep_their_ids() -> None:
+    put(TREE / "a", MD)
+    sync(TREE)
+    before = ids("a/OUTCAR")
+    put(TREE / "a", DONE.grown(2))
+
+    report = sync(TREE)
+
+    assert [(one.path, one.n_configurations, one.replaced) for one in report.entered] == [("a/OUTCAR", 5, True)]
+    assert len(before) == 3
+    assert ids("a/OUTCAR")[:3] == before
+    assert shown() == [("a/OUTCAR", 5)]
+    assert as_fresh()
+
+
+@pytest.mark.parametrize("lost", [30, 700])
+def test_a_vasprun_that_was_cut_and_is_written_anew_is_the_same_run(lost: int) -> None:
+    run = Run("vasprun", seed=3, n_steps=4)
+    path = put(TREE / "a", run)
+    path.write_bytes(text(run)[:-lost])
+    sync(TREE)
+    (before,) = shown()
+    common = ids("a/vasprun.xml")
+    put(TREE / "a", run.grown(1).ended("finished"))
+
+    report = sync(TREE)
+
+    assert before[1] in (3, 4)
+    assert not report.changed
+    assert rows(STORE, "path, n_configurations, status") == [("a/vasprun.xml", 5, "complete")]
+    assert ids("a/vasprun.xml")[: len(common)] == common
+    assert as_fresh()
+
+
+def test_a_file_compressed_again_after_it_grew_is_the_same_run() -> None:
+    packed = put(TREE / "a", MD).with_suffix(".gz")
+    packed.with_suffix("").unlink()
+    packed.write_bytes(gzip.compress(text(MD), mtime=0))
+    sync(TREE)
+    packed.write_bytes(gzip.compress(text(DONE.grown(3)), mtime=0))
+
+    report = sync(TREE)
+
+    assert not report.changed
+    assert shown() == [("a/OUTCAR.gz", 6)]
+    assert as_fresh()
+
+
+def test_a_file_that_is_compressed_beside_itself_is_one_calculation_at_every_moment() -> None:
+    plain = put(TREE / "a", DONE)
+    sync(TREE)
+    packed = plain.with_suffix(".gz")
+    packed.write_bytes(gzip.compress(text(DONE), mtime=0))
+    sync(TREE)
+    assert shown() == [("a/OUTCAR", 3)]
+    assert as_fresh()
+
+    plain.unlink()
+    sync(TREE, exact=True)
+    assert shown() == [("a/OUTCAR.gz", 3)]
+    assert as_fresh()
+
+
+# what changed otherwise
+
+
+def test_another_run_under_the_same_name_is_reported_and_what_is_stored_stays(read: list[str]) -> None:
+    put(TREE / "a", DONE)
+    before = sync(TREE)
+    put(TREE / "a", OTHER)
+
+    after = sync(TREE)
+
+    assert [(one.path, one.code) for one in after.changed] == [("a/OUTCAR", "changed")]
+    assert "What is stored stays" in after.changed[0].reason
+    assert (after.content, after.snapshot) == (before.content, before.snapshot)
+    read.clear()
+    assert sync(TREE).changed == after.changed
+    assert read == []
+
+
+def test_the_same_header_with_other_numbers_is_another_run() -> None:
+    put(TREE / "a", DONE)
+    before = sync(TREE)
+    put(TREE / "a", replace(DONE, seed=15).grown(2))  # as many atoms of the same kind, started in the same second
+
+    after = sync(TREE)
+
+    assert [one.path for one in after.changed] == ["a/OUTCAR"]
+    assert after.content == before.content
+
+
+def test_an_exact_sync_takes_the_other_run_and_the_old_one_is_gone() -> None:
+    put(TREE / "a", DONE)
+    sync(TREE)
+    old = set(ids("a/OUTCAR"))
+    put(TREE / "a", OTHER)
+    sync(TREE)
+
+    report = sync(TREE, exact=True)
+
+    assert "It takes its place" in report.changed[0].reason
+    assert not old & set(ids("a/OUTCAR"))
+    assert as_fresh()
+    assert not sync(TREE, exact=True).changed
+
+
+def test_a_run_that_changed_back_is_the_one_that_is_stored() -> None:
+    put(TREE / "a", DONE)
+    before = sync(TREE)
+    put(TREE / "a", OTHER)
+    sync(TREE)
+    put(TREE / "a", DONE)
+    report = sync(TREE)
+    assert (report.changed, report.unchanged, report.content) == ([], ["a/OUTCAR"], before.content)
+
+
+# refused files
+
+
+def test_refused_files_are_not_read_twice(read: list[str]) -> None:
+    put(TREE / "a", DONE)
+    put(TREE / "b", Run("extxyz", seed=3))  # states no units
+    first = sync(TREE)
+    assert read == ["a/OUTCAR", "b/frames.extxyz"]
+    read.clear()
+
+    second = sync(TREE)
+
+    assert read == []
+    assert second.refused == first.refused
+    assert first.refused[0].code == "units-unknown"
+
+
+def test_a_refused_file_is_tried_again_when_something_new_is_said_of_its_numbers(read: list[str]) -> None:
+    put(TREE / "b", Run("extxyz", seed=3))
+    sync(TREE)
+    (TREE / "b/mlpdata.yaml").write_text("units: {energy: eV, length: angstrom}\n")
+    assert not sync(TREE).refused
+    assert read == ["b/frames.extxyz"] * 2
+    assert shown() == [("b/frames.extxyz", 1)]
+
+
+def test_what_was_missing_on_the_machine_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(TREE / "a", DONE)
+
+    def gone(output: Output) -> Iterator[Event]:
+        moved = path.rename(path.with_name("moved"))
+        try:
+            yield from read_output(output)
+        finally:
+            moved.rename(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ahead, "read_output", gone)
+        assert [one.path for one in sync(TREE).refused] == ["a/OUTCAR"]
+    assert not sync(TREE).refused
+    assert shown() == [("a/OUTCAR", 3)]
+
+
+def test_a_file_that_breaks_after_its_first_run_still_follows_its_sidecar(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaking(output: Output) -> Iterator[Event]:
+        yield from read_output(output)
+        raise ParseError("expected a further run, found none.", path=str(output.path), line=9)
+
+    monkeypatch.setattr(ahead, "read_output", breaking)
+    put(TREE / "a", DONE)
+    assert [one.line for one in sync(TREE).refused] == [9]
+    (TREE / "mlpdata.yaml").write_text("license: MIT\n")
+
+    sync(TREE, exact=True)
+
+    assert rows(STORE, "path, license") == [("a/OUTCAR", "MIT")]
+
+
+def test_failed_lists_what_was_refused_when_it_was_tried_and_what_cannot_be_opened() -> None:
+    put(TREE / "a", DONE)
+    put(TREE / "b", Run("extxyz", seed=3))
+    (TREE / "c").mkdir()
+    (TREE / "c/OUTCAR").touch()
+    sync(TREE)
+    assert {one.path: one.code for one in refused_below(TREE, STORE)} == {
+        "b/frames.extxyz": "units-unknown",
+        "c/OUTCAR": "input",
+    }
+
+
+# what is said
+
+
+def test_annotations_outlive_the_growth_of_a_run_and_end_with_an_exact_sync() -> None:
+    put(TREE / "a", MD)
+    sync(TREE)
+    annotate(
+        STORE, "SELECT calculation_id FROM calculations", {"kind": "defect", "tag.by": "hand"}, by="me", why="looked"
+    )
+    put(TREE / "a", DONE.grown(1))
+
+    sync(TREE)
+    assert rows(STORE, "n_configurations, kind, tags['by']") == [(4, "defect", "hand")]
+    assert "me" in str(rows(STORE, "json")[0][0])
+
+    sync(TREE, exact=True)
+    assert rows(STORE, "n_configurations, kind, tags['by']") == [(4, "aimd", None)]
+    assert as_fresh()
+
+
+def test_a_sidecar_that_changes_changes_the_attributes_and_no_id() -> None:
+    put(TREE / "a", DONE)
+    sync(TREE)
+    before = ids("a/OUTCAR")
+    (TREE / "a/mlpdata.yaml").write_text("license: MIT\nkind: random\ntags: {batch: one}\n")
+
+    sync(TREE)
+
+    assert rows(STORE, "license, kind, tags['batch']") == [("MIT", "random", "one")]
+    assert ids("a/OUTCAR") == before
+    assert as_fresh()
+
+
+def test_a_sidecar_that_is_taken_back_retracts_nothing_but_what_it_said() -> None:
+    put(TREE / "a", DONE)
+    sync(TREE)
+    sidecar = TREE / "mlpdata.yaml"
+    sidecar.write_text("license: MIT\n")
+    sync(TREE)
+    sidecar.unlink()
+
+    report = sync(TREE, exact=True)
+
+    assert report.retracted == []
+    assert rows(STORE, "license") == [(None,)]
+    assert as_fresh()
+
+
+def test_templates_and_maps_speak_below_the_tree_and_report_what_they_meet(tmp_path: Path) -> None:
+    put(TREE / "Si/450K/one", DONE)
+    put(TREE / "odd", OTHER)
+    table = tmp_path / "said.csv"
+    table.write_text("path,license\nSi/450K/one,MIT\nSi/450K/two,MIT\n")
+
+    report = sync(TREE, from_path=["{system}/{temperature}K/{run}"], maps=[table])
+
+    assert rows(STORE, "path, temperature_target, license") == [
+        ("Si/450K/one/OUTCAR", 450.0, "MIT"),
+        ("odd/OUTCAR", 300.0, None),
+    ]
+    assert rows(STORE, "system")[0] == ("Si",)
+    assert any("450" in one and "300" in one for one in report.conflicts)
+    assert any("Si/450K/two" in one for one in report.notes)
+    assert any("odd/OUTCAR" in one for one in report.notes)
+
+
+def test_a_template_that_matches_nothing_at_all_is_a_mistake() -> None:
+    put(TREE / "a", DONE)
+    with pytest.raises(UsageError, match="nothing|none|no path|matches"):
+        sync(TREE, from_path=["{system}/{temperature}K/{run}"])
+    assert not STORE.exists()
+
+
+def test_two_that_speak_of_one_run_are_a_conflict_and_the_map_counts(tmp_path: Path) -> None:
+    put(TREE / "a", DONE)
+    (TREE / "a/mlpdata.yaml").write_text("kind: random\n")
+    table = tmp_path / "said.csv"
+    table.write_text("path,kind\na,defect\n")
+
+    report = sync(TREE, maps=[table])
+
+    assert rows(STORE, "kind") == [("defect",)]
+    assert any("defect" in one and "random" in one and "a/OUTCAR" in one for one in report.conflicts)
+
+
+def test_an_ingest_takes_templates_and_maps_relative_to_each_folder(tmp_path: Path) -> None:
+    put(TREE / "Si/one", DONE)
+    table = tmp_path / "said.csv"
+    table.write_text("path,kind\nSi/one,defect\n")
+    ingest(TREE, from_path=["{system}/{run}"], maps=[table])
+    assert rows(STORE, "path, system, kind") == [("runs/Si/one/OUTCAR", "Si", "defect")]
+
+
+# restarts and paths
+
+
+NEXT = DONE.continued(9000, overlap=True).grown(3).ended("finished")
+"""Begins with the last configuration of DONE."""
+CHAIN = [("run1/OUTCAR", "", 3), ("run2/OUTCAR", "run1/OUTCAR", 3)]
+
+
+@pytest.mark.parametrize("order", [("run1", "run2"), ("run2", "run1")])
+def test_a_restart_is_one_group_and_shows_the_overlap_once_in_whatever_order_it_comes(order: tuple[str, ...]) -> None:
+    runs = {"run1": DONE, "run2": NEXT}
+    for name in order:
+        put(TREE / name, runs[name])
+        sync(TREE)
+
+    assert rows(STORE, "path, continues, n_configurations") == CHAIN
+    assert len(set(rows(STORE, '"group"'))) == 1
+    assert not set(ids("run1/OUTCAR")) & set(ids("run2/OUTCAR"))
+    assert as_fresh()
+
+
+def test_without_the_run_it_continues_a_restart_shows_its_first_configuration_again() -> None:
+    put(TREE / "run1", DONE)
+    put(TREE / "run2", NEXT)
+    sync(TREE)
+    overlap = ids("run1/OUTCAR")[-1]
+    shutil.rmtree(TREE / "run1")
+
+    report = sync(TREE, exact=True)
+
+    assert report.retracted == ["run1/OUTCAR"]
+    assert rows(STORE, "path, continues, n_configurations") == [("run2/OUTCAR", "", 4)]
+    assert ids("run2/OUTCAR")[0] == overlap
+    assert as_fresh()
+
+
+def test_a_run_that_grows_after_its_restart_is_there_stays_in_the_chain() -> None:
+    put(TREE / "run1", replace(MD, n_steps=2))
+    put(TREE / "run2", NEXT)
+    sync(TREE)
+    put(TREE / "run1", DONE)
+    sync(TREE)
+    assert rows(STORE, "path, continues, n_configurations") == CHAIN
+    assert as_fresh()
+
+
+def test_the_images_of_a_band_are_one_path() -> None:
+    for image in range(3):
+        put(TREE / f"neb/{image:02d}", replace(DONE, first=4 * image, n_steps=1))
+    (TREE / "neb/INCAR").write_text("IMAGES = 1\n")
+
+    sync(TREE)
+
+    assert {kind for (kind,) in rows(STORE, "kind")} == {"reaction_path"}
+    assert len(set(rows(STORE, '"group"'))) == 1
+    assert sync(TREE, exact=True).entered == []
+
+
+# several files of one run, hidden and shown again
+
+
+def place(folder: Path, run: Run, *names: str) -> None:
+    """Some of the files of a run."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(files(run)[name])
+
+
+def test_of_hidden_readings_the_one_of_the_same_files_is_shown_again() -> None:
+    run, both = replace(DONE, code="vasp"), ("vasprun.xml", "OUTCAR")
+    put(TREE / "z", OTHER)
+    for names in (both, ("vasprun.xml",), (), both, (), ("vasprun.xml",), (), both):
+        shutil.rmtree(TREE / "a", ignore_errors=True)
+        place(TREE / "a", run, *names)
+        report = sync(TREE, exact=True)
+        assert as_fresh(), names
+    assert report.entered == []
+
+
+# archives
+
+
+def packed(path: Path, **runs: Run) -> Path:
+    """A compressed archive of run folders."""
+    path.write_bytes(gzip.compress(tar({f"{name}/OUTCAR": text(run) for name, run in runs.items()}), mtime=0))
+    return path
+
+
+def test_runs_in_an_archive_are_named_by_their_place_and_unpacked_ones_are_copies() -> None:
+    packed(TREE / "runs.tar.gz", a=DONE, b=OTHER)
+    sync(TREE)
+    assert shown() == [("runs.tar.gz!a/OUTCAR", 3), ("runs.tar.gz!b/OUTCAR", 3)]
+    put(TREE / "runs/a", DONE)
+    put(TREE / "runs/b", OTHER)
+
+    report = sync(TREE, exact=True)
+
+    assert report.copies == 2
+    assert report.entered == []
+    assert as_fresh()
+
+
+def test_a_run_that_grew_in_an_archive_takes_the_place_of_its_beginning(read: list[str]) -> None:
+    archive = packed(TREE / "runs.tar.gz", a=DONE, b=MD)
+    sync(TREE)
+    read.clear()
+    packed(archive, a=DONE, b=DONE.grown(2))
+
+    report = sync(TREE)
+
+    assert read == ["runs.tar.gz!b/OUTCAR"]
+    assert not report.changed
+    assert shown() == [("runs.tar.gz!a/OUTCAR", 3), ("runs.tar.gz!b/OUTCAR", 5)]
+    assert as_fresh()
+
+
+def test_companions_are_found_in_the_archive() -> None:
+    run = Run("cp2k", seed=3, n_steps=2).ended("finished")
+    together = files(run)
+    (TREE / "runs.tar").write_bytes(tar({f"w/{name}": content for name, content in together.items()}))
+    place(TREE / "w", run, *together)
+    sync(TREE, exact=True)
+    alone = Path("alone")
+    place(alone, run, *together)
+    sync(alone, "other")
+
+    ((sources,),) = rows(STORE, "json")
+    (expected,) = (len(json.loads(one[0])["sources"]) for one in rows("other", "json"))
+    assert [source["path"] for source in json.loads(str(sources))["sources"]] == [
+        f"runs.tar!w/{name}" for name in sorted(together, key="run.out".__ne__)
+    ]
+    assert expected == 2
+    assert {id for (id,) in rows(STORE, "id", "configurations", "row")} == {
+        id for (id,) in rows("other", "id", "configurations", "row")
+    }
+
+
+def test_two_processes_read_an_archive_as_one_does() -> None:
+    packed(TREE / "runs.tar.gz", **{f"run{seed}": replace(DONE, seed=seed) for seed in range(9)})
+    put(TREE / "z", OTHER)
+    assert sync(TREE, jobs=2).content == fresh(TREE, Path("fresh"))
+
+
+# the tree that was synced last
+
+
+def test_the_tree_is_remembered_from_the_root_and_by_a_sync_that_writes() -> None:
+    put(TREE / "a", DONE)
+    sync(TREE, dry_run=True)
+    assert last_tree(STORE) is None
+    sync(TREE)
+    assert last_tree(STORE) == TREE.absolute()
+
+
+# killed on the way
+
+
+@pytest.fixture
+def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in (("SMALLEST", 1), ("MEAN", 3), ("LARGEST", 3)):
+        monkeypatch.setattr(portions, name, size)
+
+
+def many() -> int:
+    """A tree of several portions, one file of which is refused; how many outputs it has."""
+    for seed in range(9):
+        put(TREE / f"run{seed}", replace(DONE, seed=seed, started=60 * seed))
+    put(TREE / "run4b", Run("extxyz", seed=3))
+    return 10
+
+
+def noted() -> int:
+    """Outputs that the notes beside the store speak of."""
+    folder = Path("store.work/portions")
+    notes = [json.loads(path.read_bytes()) for path in folder.glob("*.json")] if folder.is_dir() else []
+    return sum(len(note["entered"]) + len(note["refused"]) for note in notes)
+
+
+def killed_after_notes(number: int, action: Callable[[], object]) -> None:
+    """Kill an action at the first durable operation after so many notes were written."""
+    operations = recorded(action)
+    shutil.rmtree(STORE)
+    shutil.rmtree("store.work")
+    written = [nth for nth, one in enumerate(operations, 1) if one.name == "rename" and one.path.parent.name == "portions"]
+    assert kill_at(written[number - 1] + 2, action)
+
+
+@pytest.mark.usefixtures("small_portions")
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_killed_sync_goes_on_where_it_was(number: int, read: list[str]) -> None:
+    total = many()
+    killed_after_notes(number, lambda: sync(TREE, exact=True))
+    done = noted()
+    assert 0 < done < total
+    read.clear()
+
+    report = sync(TREE, exact=True)
+
+    assert len(read) == total - done
+    assert (len(report.entered), [one.path for one in report.refused]) == (9, ["run4b/frames.extxyz"])
+    assert noted() == 0
+    assert verify(STORE).ok
+    assert as_fresh()
+
+
+@pytest.mark.usefixtures("small_portions")
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_tree_that_changed_since_the_kill_is_taken_as_it_is(exact: bool) -> None:
+    many()
+    killed_after_notes(3, lambda: sync(TREE, exact=exact))
+    put(TREE / "run1", replace(DONE, seed=1, started=60).grown(2))
+    shutil.rmtree(TREE / "run2")
+    put(TREE / "run00", OTHER)
+    (TREE / "run0/FW.json").write_text('{"fw_id": 7, "name": "later"}')
+
+    report = sync(TREE, exact=exact)
+
+    assert report.content == fresh(TREE, Path("fresh"))
+    assert ("run0/OUTCAR", "7") in rows(STORE, "path, tags['fw_id']")
+    assert verify(STORE).ok
+
+
+@pytest.mark.usefixtures("small_portions")
+def test_what_a_sync_left_behind_does_not_bind_an_exact_one() -> None:
+    many()
+    sync(TREE)
+    for seed in range(9):
+        put(TREE / f"run{seed}", replace(DONE, seed=seed + 12, started=60 * seed + 5))
+    operations = Path("store"), Path("store.work")
+    for folder in operations:
+        shutil.copytree(folder, f"kept/{folder}")
+    names = recorded(lambda: sync(TREE))
+    for folder in operations:
+        shutil.rmtree(folder)
+        shutil.copytree(f"kept/{folder}", folder)
+    nth = max(n for n, one in enumerate(names, 1) if one.path.parent.name == "portions" and one.name == "rename")
+    assert kill_at(nth + 2, lambda: sync(TREE))
+    assert Path("store.work/portions").is_dir()
+
+    sync(TREE, exact=True)
+
+    assert as_fresh()
+
+
+def test_status_and_sync_name_the_same_files_failed() -> None:
+    put(TREE / "b", Run("extxyz", seed=3))
+    sync(TREE)
+    assert [(one.name, one.state) for one in status(TREE).runs] == [("b/frames.extxyz", "failed")]
