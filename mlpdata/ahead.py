@@ -1,8 +1,7 @@
 """Ahead: outputs are read in order, small ones by worker processes before it is their turn.
 
-Workers are processes of this machine, or those of a dask.distributed cluster, which must see the files under the same
-paths. They import this module alone, not the store. What they send home does not depend on how many there are, so that
-the work of one that dies is done again by another.
+Workers are processes of this machine, or those of a cluster. They import this module alone, not the store. What they
+send home does not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+from mlpdata.cluster import Cluster, Sent, cluster
 from mlpdata.discover import Output
 from mlpdata.errors import InputError, UsageError
 from mlpdata.frames import by_block
 from mlpdata.readers.bundles import fetch
 from mlpdata.readers.place import Member
-from mlpdata.runs import Event, read_output
+from mlpdata.runs import Event, Unread, read_output
 
 IN_WORKER = 16 << 20
 """Files up to this size may be read by worker processes; larger ones stream through this one, block by block."""
@@ -32,8 +31,10 @@ WORTH_WORKERS = 8
 """Fewer files than this are read sooner than a worker process starts."""
 TOGETHER = 1 << 20
 """Bytes of files that a worker reads at a time: a message costs as much for one small file as for many."""
-PATIENCE = "30s"
-"""How long a scheduler may take to answer."""
+PER_WORKER = 4
+"""Batches that are under way for each worker."""
+UNDER_WAY = 256 << 20
+"""Bytes of files that are under way at most, however many workers there are: this process holds what came of them."""
 
 
 class Whole(NamedTuple):
@@ -43,6 +44,11 @@ class Whole(NamedTuple):
     error: InputError | None = None
     """What ended the reading."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of it could not be read."""
+        return self.error is None and not any(isinstance(event, Unread) for event in self.events)
+
     def replayed(self) -> Iterator[Event]:
         """What `read_output` gives."""
         yield from self.events
@@ -50,7 +56,14 @@ class Whole(NamedTuple):
             raise self.error
 
 
-_Ahead = tuple[list[Output], Future[list[Whole]] | None]
+class _Ahead(NamedTuple):
+    """A batch that is read before it is its turn."""
+
+    batch: list[Output]
+    sent: Future[list[Whole]] | Sent[list[Whole]] | None
+    """None where it is read here, when it is its turn."""
+    size: int
+    """Of what is sent [bytes]."""
 
 
 def streams(outputs: Sequence[Output], jobs: int, scheduler: str = "") -> Iterator[tuple[Output, Iterable[Event]]]:
@@ -64,29 +77,30 @@ def streams(outputs: Sequence[Output], jobs: int, scheduler: str = "") -> Iterat
     Raises:
         UsageError: a worker process was killed, or the scheduler cannot be used.
     """
-    if not scheduler and (jobs <= 1 or len(outputs) < WORTH_WORKERS):
+    if not outputs or (not scheduler and (jobs <= 1 or len(outputs) < WORTH_WORKERS)):
         yield from ((output, read_output(output)) for output in _with_bytes(outputs))
         return
-    with _executor(jobs, scheduler) as (executor, workers):
+    with cluster(scheduler, outputs) if scheduler else _processes(jobs) as workers:
+        number = max(1, workers.number) if isinstance(workers, Cluster) else jobs
         ahead: deque[_Ahead] = deque()
-        for batch, in_worker in _batches(outputs, workers):
-            ahead.append((batch, executor.submit(read_whole, batch) if in_worker else None))
-            if len(ahead) > 4 * workers:
-                yield from _arrived(*ahead.popleft())
+        for batch in _batches(outputs, number):
+            ahead.append(_sent(batch, workers))
+            while len(ahead) > PER_WORKER * number or sum(one.size for one in ahead) > UNDER_WAY:
+                yield from _arrived(ahead.popleft())
         while ahead:
-            yield from _arrived(*ahead.popleft())
+            yield from _arrived(ahead.popleft())
 
 
 @contextmanager
-def _executor(jobs: int, scheduler: str) -> Iterator[tuple[Executor, int]]:
-    """Where work is sent, and to how many workers."""
-    if scheduler:
-        with _cluster(scheduler) as found:
-            yield found
-        return
+def _processes(jobs: int) -> Iterator[Executor]:
+    """Processes of this machine.
+
+    Raises:
+        UsageError: one was killed.
+    """
     try:
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            yield pool, jobs
+            yield pool
     except BrokenProcessPool as error:
         raise UsageError(
             "expected reading processes to live, found one killed, most often for want of memory. "
@@ -94,34 +108,20 @@ def _executor(jobs: int, scheduler: str) -> Iterator[tuple[Executor, int]]:
         ) from error
 
 
-@contextmanager
-def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
-    """The workers of a dask.distributed cluster.
+def _sent(batch: list[Output], workers: Executor | Cluster) -> _Ahead:
+    """A batch on its way to a worker, if it is not too large for one."""
+    size = sum(map(_bytes, batch))
+    if size > IN_WORKER:
+        return _Ahead(batch, None, 0)
+    if isinstance(workers, Cluster):
+        return _Ahead(batch, workers.submit(read_whole, [_anywhere(output) for output in batch]), size)
+    return _Ahead(batch, workers.submit(read_whole, batch), size)
 
-    Raises:
-        UsageError: the package is not there, nobody answers, or workers die over and over.
-    """
-    try:
-        distributed = import_module("distributed")  # an extra
-    except ModuleNotFoundError:
-        raise UsageError(
-            "expected the package distributed for --scheduler, found none. Install it by: pip install 'mlpdata[dask]'"
-        ) from None
-    try:
-        client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise UsageError(
-            f"expected a dask.distributed scheduler at {address}, found none that answers. "
-            "`dask scheduler` starts one and prints its address."
-        ) from error
-    with client:
-        try:
-            yield client.get_executor(pure=False), max(1, sum(client.nthreads().values()))
-        except distributed.KilledWorker as error:
-            raise UsageError(
-                "expected workers to live, found the same work killing several, most often for want of memory. "
-                "Nothing was committed."
-            ) from error
+
+def _anywhere(output: Output) -> Output:
+    """The output with absolute paths: a worker of a cluster has a current folder of its own."""
+    path = output.path.absolute() if isinstance(output.path, Path) else output.path
+    return replace(output, path=path, others=tuple(map(_anywhere, output.others)))
 
 
 def read_whole(outputs: Iterable[Output]) -> list[Whole]:
@@ -137,12 +137,10 @@ def read_whole(outputs: Iterable[Output]) -> list[Whole]:
     return found
 
 
-def _batches(outputs: Sequence[Output], workers: int) -> Iterator[tuple[list[Output], bool]]:
-    """The outputs, those that are read together in one list, and whether a worker may read them."""
-    together = min(TOGETHER, sum(map(_bytes, outputs)) // (4 * workers))
-    sized = ((_bytes(output), output) for output in _with_bytes(outputs))
-    for batch in by_block(((size, (size, output)) for size, output in sized), together):
-        yield [output for _, output in batch], batch[0][0] <= IN_WORKER
+def _batches(outputs: Sequence[Output], workers: int) -> Iterator[list[Output]]:
+    """The outputs, those that are read together in one list."""
+    together = min(TOGETHER, sum(map(_bytes, outputs)) // (PER_WORKER * workers))
+    return iter(by_block(((_bytes(output), output) for output in _with_bytes(outputs)), together))
 
 
 def _bytes(output: Output) -> int:
@@ -171,7 +169,15 @@ def _with_members(output: Output, fetched: Sequence[Member]) -> Output:
     return replace(own[0], others=tuple(own[1:]))
 
 
-def _arrived(batch: list[Output], future: Future[list[Whole]] | None) -> Iterator[tuple[Output, Iterable[Event]]]:
-    if future is None:
-        return ((output, read_output(output)) for output in batch)
-    return zip(batch, (whole.replayed() for whole in future.result()), strict=True)
+def _arrived(ahead: _Ahead) -> Iterator[tuple[Output, Iterable[Event]]]:
+    """The outputs of a batch with what reading gave.
+
+    What a worker of a cluster could not read is read here again, because its machine may lack a file or a package that
+    is here.
+    """
+    if ahead.sent is None:
+        yield from ((output, read_output(output)) for output in ahead.batch)
+        return
+    elsewhere = isinstance(ahead.sent, Sent)
+    for output, whole in zip(ahead.batch, ahead.sent.result(), strict=True):
+        yield output, read_output(output) if elsewhere and not whole.complete else whole.replayed()

@@ -146,9 +146,7 @@ def sync(
         CheckFailed: with `strict`, one that could not be read or was cut off.
         StoreError: the store refuses; nothing was committed.
     """
-    tree = Path(root)
-    if not tree.is_dir():
-        raise UsageError("expected a folder of outputs, found none. Create it and put outputs in it.", path=root)
+    tree = folder_of_outputs(root)
     sayings = Sayings(None, default, templates=from_path, maps=maps)
     with _cache(Path(store), dry_run) as cache:
         found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links, progress=progress)
@@ -158,9 +156,26 @@ def sync(
         )
 
 
+def folder_of_outputs(root: str | Path) -> Path:
+    """The folder `root`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    tree = Path(root)
+    if tree.is_dir():
+        return tree
+    if tree.exists():
+        raise UsageError("expected a folder of outputs, found a file. Name its folder; ingest takes files.", path=root)
+    raise UsageError("expected a folder of outputs, found none. Create it and put outputs in it.", path=root)
+
+
 def last_tree(store: Path) -> Path | None:
     """The folder that was synced last into a store; None where that is not known."""
-    with cache_at(cache_of(store), read_only=True) as cache:
+    file = cache_of(store)
+    if not file.is_file():
+        return None
+    with cache_at(file) as cache:
         return cache.tree()
 
 
@@ -182,7 +197,7 @@ class _Job:
         self.report = IngestReport(dry_run=dry_run)
         self._done = self._n_fresh = 0
 
-    def run(self, found: Found, cache: Cache, exact: bool) -> IngestReport:
+    def run(self, found: Found, cache: Cache, *, exact: bool = False, replaces: bool = False) -> IngestReport:
         """Bring what was found into the store."""
         started = time.perf_counter()
         report = self.report
@@ -195,7 +210,7 @@ class _Job:
                 f"expected outputs of a known code, found {others}. Nothing was changed.", path=found.where
             )
         repository = self._repository()
-        known = Known(repository, exact)
+        known = Known(repository, exact=exact, replaces=replaces)
         outputs = [known.with_earlier_attributes(output) for output in found.outputs]
         fresh = [output for output in outputs if not self._passed_over(output, known)]
         self._n_fresh = len(fresh)

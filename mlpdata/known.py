@@ -91,12 +91,13 @@ class Known:
     Args:
         repository: the store; None where there is none yet.
         exact: the snapshot shall show what the tree holds, and nothing else.
+        replaces: another run under the name of one that is known takes its place.
     """
 
-    def __init__(self, repository: Repository | None, exact: bool) -> None:
+    def __init__(self, repository: Repository | None, *, exact: bool = False, replaces: bool = False) -> None:
         held = repository is not None and repository.head() is not None
         self.snapshot: OpenSnapshot | None = repository.snapshot() if repository is not None and held else None
-        self.exact = exact
+        self.exact, self.replaces = exact, replaces or exact
         self.visible: dict[Key, Reading] = {}
         self.hidden: dict[Key, Reading] = {}
         for segment, record, calculation, hidden in self.snapshot.keyed(amended=not exact) if self.snapshot else ():
@@ -227,6 +228,10 @@ class Known:
                 if len(before) <= len(ids) and np.array_equal(before, ids[: len(before)]):
                     return True
         return False
+
+    def annotated(self) -> list[Key]:
+        """What somebody annotated, where an exact sync forgets it."""
+        return self.snapshot.annotated() if self.snapshot is not None and self.exact else []
 
     def keep(self, keys: Sequence[Key]) -> None:
         """These stay as they are."""

@@ -6,7 +6,7 @@ give the same records, in whatever order they came.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ WHY = "relations of the runs in the store"
 _COLUMNS = ["calculation_record", "segment", "global_row", "formula", "geometry_id", "energy", "temperature_kinetic"]
 _DERIVED = ("continues", "group", "system", "kind", "temperature_target", "rests_on")
 """What relations say of a calculation."""
-_DECLARABLE = {name: name for name in ("license", "citation", "kind", "group", "system")} | {
+_DECLARABLE = {name: name for name in ("license", "citation", "kind", "group", "system", "continues")} | {
     "temperature": "temperature_target"
 }
 """Attributes of a calculation by the name under which they are declared."""
@@ -59,9 +59,13 @@ def amendments(
         known: what it held before, and what will be shown again; an exact sync forgets what was annotated.
         retract: what the commit will hide.
     """
+    gone = {record for _, record, _ in retract}
+    come = {record for _, record in (*known.restored, *known.annotated())}
+    if not (staged or gone or come):
+        return []
     pending = repository.pending(staged, retract=retract, restore=known.restored)
-    plain = OpenSnapshot(pending.store, pending.record.replace(amendments=()))
-    configurations = _touched(plain, staged, known, retract)
+    plain = _unamended(pending)
+    configurations = _touched(plain, staged, come, _formulas(known, gone))
     shown = _shown(pending, plain, configurations, exact=known.exact)
     found = relations(_runs(shown, plain, configurations))
     wanted = (
@@ -75,32 +79,46 @@ def amendments(
     ]
 
 
-def _touched(
-    plain: OpenSnapshot,
-    staged: Sequence[Staged],
-    known: Known,
-    retract: Sequence[tuple[str, str, str]],
-) -> pa.Table:
-    """The configurations whose composition something enters or leaves: no others can be related to it."""
+def _unamended(snapshot: OpenSnapshot) -> OpenSnapshot:
+    """The same snapshot as stored: with the overlaps of restarts that amendments hide."""
+    return OpenSnapshot(snapshot.store, snapshot.record.replace(amendments=()))
+
+
+def _formulas(known: Known, records: Collection[str]) -> pa.Array:
+    """The formulas of calculations that were held before."""
+    if known.snapshot is None or not records:
+        return pa.array([], pa.string())
+    held = _unamended(known.snapshot).table("configurations", ["calculation_record", "formula"])
+    return held.filter(_among(held["calculation_record"], records))["formula"].unique()
+
+
+def _touched(plain: OpenSnapshot, staged: Sequence[Staged], come: Collection[str], formulas: pa.Array) -> pa.Table:
+    """The configurations of a composition that something enters or leaves: no others can be related to it.
+
+    Args:
+        plain: the snapshot to be.
+        staged: what enters.
+        come: records of stored calculations that are shown again, or otherwise than before.
+        formulas: what something leaves.
+    """
     table = plain.table("configurations", _COLUMNS)
-    if known.snapshot is None:
-        return table
     new = {one.segment for one in staged}
     numbers = [number for number, name in enumerate(plain.record.segments) if name in new]
-    records = [record for _, record, *_ in [*retract, *known.restored]]
-    held = OpenSnapshot(
-        known.snapshot.store, known.snapshot.record.replace(amendments=())
-    )  # hidden overlaps count, too
-    before = held.table("configurations", ["calculation_record", "formula"])
-    formulas = pa.chunked_array(
-        [
-            *table.filter(pc.is_in(table["segment"], pa.array(numbers, pa.int32())))["formula"].chunks,
-            *table.filter(pc.is_in(table["calculation_record"], pa.array(records, pa.string())))["formula"].chunks,
-            *before.filter(pc.is_in(before["calculation_record"], pa.array(records, pa.string())))["formula"].chunks,
-        ],
-        pa.string(),
-    )
-    return table.filter(pc.is_in(table["formula"], formulas.unique()))
+    enters = pc.or_(_among(table["segment"], numbers), _among(table["calculation_record"], come))
+    touched = pa.chunked_array([*table.filter(enters)["formula"].chunks, formulas], pa.string()).unique()
+    while True:  # a calculation of several compositions joins all that has one of them
+        records = table.filter(pc.is_in(table["formula"], touched))["calculation_record"].unique()
+        whole = table.filter(pc.is_in(table["calculation_record"], records))
+        if len(joined := whole["formula"].unique()) == len(
+            touched.filter(pc.is_in(touched, table["formula"].unique()))
+        ):
+            return whole
+        touched = joined
+
+
+def _among(column: pa.ChunkedArray, values: Collection[object]) -> pa.ChunkedArray:
+    """Which rows hold one of some values."""
+    return pc.is_in(column, pa.array(list(values), column.type))
 
 
 def _shown(pending: OpenSnapshot, plain: OpenSnapshot, configurations: pa.Table, *, exact: bool) -> list[_Shown]:

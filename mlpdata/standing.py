@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mlpdata.discover import Output, Progress, find_outputs
-from mlpdata.errors import InputError, UsageError
-from mlpdata.intake import cache_of
+from mlpdata.errors import InputError
+from mlpdata.intake import cache_of, folder_of_outputs
 from mlpdata.known import Key, Known
 from mlpdata.outcome import Refused, refusal
 from mlpdata.readers.place import Member
@@ -34,6 +34,8 @@ MEANINGS: dict[State, str] = {
     "copy": "the same bytes as another file",
 }
 """What `sync` takes comes first."""
+NOT_RUNS = ("missing", "ignored")
+"""What is listed besides runs."""
 
 
 class Standing(NamedTuple):
@@ -69,6 +71,12 @@ class TreeStatus:
         """How many runs are in each state, and how many files were ignored."""
         counted = Counter(one.state for one in self.runs)
         return {**{state: counted[state] for state in MEANINGS}, "ignored": len(self.passed_over)}
+
+    def named(self, state: str) -> list[str]:
+        """The names of those in a state, or `missing`, or `ignored`."""
+        if state == "ignored":
+            return [one.name for one in self.passed_over]
+        return self.missing if state == "missing" else [one.name for one in self.runs if one.state == state]
 
     def as_json(self) -> dict[str, Any]:
         """The status as JSON values."""
@@ -106,16 +114,14 @@ def status(
         progress: called while the tree is searched.
 
     Raises:
-        UsageError: no such folder.
+        UsageError: no such folder, or what is said in it cannot be understood.
     """
-    tree = Path(root)
-    if not tree.is_dir():
-        raise UsageError("expected a folder of outputs, found none.", path=root)
+    tree = folder_of_outputs(root)
     repository = Repository.open(store) if Path(store).exists() else None
     sayings = Sayings(None, default, templates=from_path, maps=maps)
     with cache_at(cache_of(Path(store))) as cache:
         found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links, progress=progress)
-        known = Known(repository, exact=False)
+        known = Known(repository)
         report = TreeStatus(
             passed_over=found.passed_over,
             not_outputs=found.not_outputs,

@@ -18,13 +18,9 @@ from mlpdata.schema.calculation import Calculation
 from mlpdata.store.index import Ids
 from mlpdata.store.segment import Writer
 
-CHANGED = (
-    "expected the run that was read before, with more steps; found another one under its name. "
-    "What is stored stays. Move one of them, or take the tree as it is by --exact."
-)
-REPLACED = (
-    "expected the run that was read before, with more steps; found another one under its name. It takes its place."
-)
+CHANGED = "expected the run that was read before, with more steps; found another one under its name."
+STAYS = f"{CHANGED} What is stored stays. Move one of them, or name the file: mlpdata ingest FILE."
+REPLACED = f"{CHANGED} It takes the place of the one before."
 
 
 class Taker:
@@ -71,7 +67,7 @@ class Taker:
         if refused and refused.code != InputError.code:  # an error without a code of its own may be of the machine
             self.taken.refused.append(refused)
             return True
-        earlier = [] if self.known.exact else self.known.earlier(output)
+        earlier = [] if self.known.replaces else self.known.earlier(output)
         if earlier and (changed := self.cache.refusal(output.name, self.known.changed_key(output, earlier))):
             self.taken.changed.append(changed)
             self.known.keep(earlier)
@@ -100,10 +96,10 @@ class Taker:
         earlier, self._unproven = self._unproven, []
         if self.known.continues(calculation, np.concatenate([np.empty((0, 16), np.uint8), *self._ids]), earlier):
             return True
-        if self.known.exact:
+        if self.known.replaces:
             self.taken.changed.append(Refused(output.name, None, "changed", REPLACED))
             return True
-        self.taken.changed.append(Refused(output.name, None, "changed", CHANGED))
+        self.taken.changed.append(Refused(output.name, None, "changed", STAYS))
         self.cache.remember_refusal(self.known.changed_key(output, earlier), self.taken.changed[-1])
         self.known.keep(earlier)
         self._abandon()

@@ -49,10 +49,15 @@ def failed(
     if root is not None and not root.is_dir():
         raise UsageError("expected a folder of outputs, found none.", path=root)
     tree = root or last_tree(store)
+    tree = tree if tree is not None and tree.is_dir() else None
     found = failures(
-        store, tree, refused=refused_below(tree, store) if tree is not None else (), unconverged=unconverged or "geometry" in causes, running=running,
+        store,
+        tree,
+        refused=refused_below(tree, store) if tree is not None else (),
+        unconverged=unconverged or "geometry" in causes,
+        running=running,
         replaced=all,
-    )  # fmt: skip
+    )
     lost = [one for one in found.lost if not causes or one.cause in causes]
     if paths or null:
         _print_folders(lost, null)

@@ -20,11 +20,12 @@ from mlpdata.cli.options import (
     SchedulerOption,
     StoreOption,
     StrictOption,
+    one_of,
 )
 from mlpdata.cli.outcome import SHOWN, concluded, say_passed_over, say_said, summarise
 from mlpdata.cli.output import counted, progress, say, say_json, say_rows, warn
 from mlpdata.cli.sources import project_default
-from mlpdata.errors import InputError, MlpdataError, UsageError
+from mlpdata.errors import MlpdataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,15 +45,16 @@ def status(
     from_path: FromPathOption = None,
     map: MapOption = None,
     follow_links: FollowOption = False,
-    state: Annotated[str | None, typer.Option(help="List the runs in this state, one a line: new, failed, ...")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="List those in this state, one a line: new, failed, missing, ...")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Compare a tree of outputs with the store: new, grown, unfinished, changed, failed, ignored."""
-    from mlpdata.standing import MEANINGS
+    from mlpdata.standing import MEANINGS, NOT_RUNS
     from mlpdata.standing import status as run
 
-    if state is not None and state not in MEANINGS:
-        raise UsageError(f"expected one of the states {', '.join(MEANINGS)}, found {state!r}.")
+    one_of(state, (*MEANINGS, *NOT_RUNS), "states")
     tree = tree_or_last(root, store)
     with progress("looking") as advance:
         found = run(
@@ -67,9 +69,8 @@ def status(
     if json:
         say_json(found.as_json())
     elif state is not None:
-        for one in found.runs:
-            if one.state == state:
-                say(one.name)
+        for name in found.named(state):
+            say(name)
     else:
         _say_status(found)
     return 0
@@ -133,34 +134,39 @@ def tree_or_last(root: Path | None, store: Path) -> Path:
 
     tree = root or last_tree(store)
     if tree is None:
-        raise UsageError("expected a folder of outputs, found none. Name it: mlpdata sync DIR.")
+        raise UsageError(
+            "expected a folder of outputs, found none named and none that was synced into this store. "
+            "Name one, as in mlpdata sync runs."
+        )
     return tree
 
 
 def _follow(once: Callable[[], IngestReport], seconds: float, json: bool) -> None:
-    """Sync again and again; what goes wrong once, such as a disk that is away, is said and tried again."""
-    before = ""
+    """Sync again and again; what goes wrong later, such as a disk that is away, is said and tried again."""
+    said: object = None
     while True:
         try:
             report = once()
-        except InputError as error:
-            warn(f"mlpdata: {error}")
-        except MlpdataError as error:
-            if error.exit_code == UsageError.exit_code:
+        except (MlpdataError, OSError) as error:
+            if said is None and isinstance(error, UsageError):
                 raise
-            warn(f"mlpdata: {error}")
+            found: object = str(error)
+            if found != said:
+                warn(f"mlpdata: {error}")
         else:
-            if report.content != before or report.changed:
+            found = report.content, report.changed, report.refused
+            if found != said:
                 say_json(report.as_json()) if json else _say_step(report)
-            before = report.content or before
+        said = found
         time.sleep(seconds)
 
 
 def _say_step(report: IngestReport) -> None:
     at = time.strftime("%H:%M:%S")
     entered = f"{counted(report.n_entered, 'configuration')} of {counted(len(report.entered), 'calculation')} entered"
-    lost = f", {len(report.refused)} files not readable" if report.refused else ""
-    say(f"{at} {entered}{lost}; the store shows {counted(report.n_configurations, 'configuration')}.")
+    lost = f", {counted(len(report.refused), 'file')} not readable" if report.refused else ""
+    other = f", {counted(len(report.changed), 'file')} of another run" if report.changed else ""
+    say(f"{at} {entered}{other}{lost}; the store shows {counted(report.n_configurations, 'configuration')}.")
 
 
 def _say_status(found: TreeStatus) -> None:
@@ -180,7 +186,8 @@ def _say_status(found: TreeStatus) -> None:
             if len(some) > SHOWN:
                 say(f"  ... and {len(some) - SHOWN} more; --state {state} lists all.")
     if found.missing:
-        say(f"Missing: {counted(len(found.missing), 'calculation')} of the store, such as {found.missing[0]}.")
+        say(f"Missing: {counted(len(found.missing), 'calculation')} of the store, such as {found.missing[0]}. "
+            "--state missing lists all; `mlpdata sync --exact` hides them.")  # fmt: skip
     say_said(found.conflicts, found.notes)
     say_passed_over(found.passed_over, found.not_outputs)
     if any(found.counts[state] for state in ("new", "grown", "said")):

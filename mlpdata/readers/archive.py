@@ -100,8 +100,9 @@ def open_input(path: Place, limits: Limits = LIMITS) -> Iterator[Input]:
     with open_stored(path, limits) as (raw, size):
         codec = codec_of(raw)
         if codec is None:
-            with _whole(path, raw, size) as (stored, digest):
+            with _whole(path, raw, size) as stored:
                 _refuse_long_lines(path, stored, limits)
+                digest = sha256(stored) if isinstance(stored, bytes) else _sha256(path)
                 yield Input(path, stored, digest, size, None, cut, limits)
         else:
             with _expanded(path, codec.pieces(raw), size, limits) as (expanded, ends_early):
@@ -110,16 +111,15 @@ def open_input(path: Place, limits: Limits = LIMITS) -> Iterator[Input]:
 
 
 @contextmanager
-def _whole(path: Place, raw: IO[bytes], size: int) -> Iterator[tuple[Buffer, str]]:
-    """What is not compressed, and its digest: a member of an archive is in memory or mapped already."""
+def _whole(path: Place, raw: IO[bytes], size: int) -> Iterator[Buffer]:
+    """What is not compressed; a member of an archive is in memory or mapped already."""
     if isinstance(path, Member):
-        yield (raw if isinstance(raw, mmap.mmap) else raw.read()), _sha256(path)
+        yield raw if isinstance(raw, mmap.mmap) else raw.read()
     elif size <= SMALL:
-        content = raw.read(SMALL)
-        yield content, sha256(content)
+        yield raw.read(SMALL)
     else:
         with _mapped(raw) as mapped:
-            yield mapped, _sha256(path)
+            yield mapped
 
 
 def _sha256(path: Place) -> str:

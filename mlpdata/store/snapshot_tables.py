@@ -132,6 +132,10 @@ class SnapshotTables:
                 found[segment] = table.filter(pc.is_in(table["calculation_record"], pa.array(sorted(revised))))
         return found
 
+    def annotated(self) -> list[tuple[str, str]]:
+        """Segment, and digest of the record as stored, of the calculations of which something was declared later."""
+        return [key for key, revision in self._amendments.present.items() if "declared" in revision.fields]
+
     @functools.cached_property
     def _amendments(self) -> Amendments:
         return Amendments.read(self.store, self.record.amendments)

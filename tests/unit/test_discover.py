@@ -114,7 +114,10 @@ def test_a_home_folder_keeps_its_name_to_itself(tmp_path: Path, monkeypatch: pyt
         ("kind: gas", r"mlpdata\.yaml(:1)?: kind: "),
         ("temperature: -3", r"mlpdata\.yaml(:1)?: temperature: "),
         ("- 1", r"mlpdata\.yaml(:1)?: the document: "),
-        ("method: {code: vasp, functionl: PBE}", r"mlpdata\.yaml(:1)?: method\.functionl: expected one of code, code_ver"),
+        (
+            "method: {code: vasp, functionl: PBE}",
+            r"mlpdata\.yaml(:1)?: method\.functionl: expected one of code, code_ver",
+        ),
         (
             "method: {code: vasp, hubbard: [{species: Fe, u: 4, x: 1}]}",
             r"mlpdata\.yaml(:1)?: method\.hubbard\.0\.x: expected one of spec",

@@ -559,7 +559,9 @@ def killed_after_notes(number: int, action: Callable[[], object]) -> None:
     operations = recorded(action)
     shutil.rmtree(STORE)
     shutil.rmtree("store.work")
-    written = [nth for nth, one in enumerate(operations, 1) if one.name == "rename" and one.path.parent.name == "portions"]
+    written = [
+        nth for nth, one in enumerate(operations, 1) if one.name == "rename" and one.path.parent.name == "portions"
+    ]
     assert kill_at(written[number - 1] + 2, action)
 
 

@@ -98,7 +98,7 @@ def test_two_processes_are_taken(verb: Verb) -> None:
         (["ingest", "raw", "--jbs", "1"], "No such option: --jbs"),
         (["sync", "nowhere"], "nowhere: expected a folder of outputs, found none. Create it"),
         (["sync", "raw/md/vasprun.xml"], "expected a folder of outputs"),
-        (["sync"], "Missing argument"),
+        (["sync"], "expected a folder of outputs, found none named"),
     ],
 )
 def test_a_wrong_command_is_one_line_and_writes_nothing(verb: Verb, arguments: list[str], said: str) -> None:

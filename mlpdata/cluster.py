@@ -1,0 +1,219 @@
+"""Cluster: outputs are read by the workers of a dask.distributed scheduler, with a bound on every wait.
+
+Workers come and go while work is under way: what one had in hand when it died, another does again. They must have the
+same mlpdata and see the files under the same paths.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from mlpdata import __version__
+from mlpdata.discover import Output
+from mlpdata.errors import UsageError
+
+T = TypeVar("T")
+Read = Callable[[list[Output]], T]
+
+PATIENCE = 30.0
+"""Seconds that a scheduler has to answer, and that work may wait where no worker is left."""
+LOOK = 1.0
+"""Seconds between two looks at whether there are workers."""
+LARGEST_MESSAGE = 1 << 30
+"""Bytes past which distributed may warn of what is sent: members of archives travel with their bytes."""
+AGAIN = "Nothing was committed; what was read in whole portions is kept for the next attempt."
+
+_ALONE = threading.Lock()
+"""One thread of a worker reads at a time: some files are rehearsed in a fork, which must not inherit a held lock."""
+
+
+class Cluster:
+    """Workers that live as long as their context.
+
+    Args:
+        client: of dask.distributed.
+        address: of the scheduler.
+    """
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._client, self.address = client, address
+        self._executor = client.get_executor(pure=False)  # a run may be read again: its file grows
+        self._deserted_since: float | None = None
+
+    @property
+    def number(self) -> int:
+        """How many workers there are now; 0 where the scheduler does not say."""
+        try:
+            return len(self._client.nthreads(callback_timeout=PATIENCE))
+        except OSError:
+            return 0
+
+    def submit(self, read: Read[T], batch: list[Output]) -> Sent[T]:
+        """Send a batch to be read."""
+        return Sent(self, self._executor.submit(_on_worker, read, batch, __version__), batch)
+
+    def arrived(self) -> None:
+        """Note that something came: workers are there."""
+        self._deserted_since = None
+
+    def look(self) -> None:
+        """See whether anybody is there to do the work.
+
+        Raises:
+            UsageError: nobody was for too long.
+        """
+        if self.number:
+            self._deserted_since = None
+            return
+        since = self._deserted_since = self._deserted_since or time.monotonic()
+        if time.monotonic() - since > PATIENCE:
+            raise UsageError(
+                f"expected workers at {self.address}, found none left for {PATIENCE:g} s. {AGAIN} "
+                f"`dask worker {self.address} --nthreads 1` starts one."
+            )
+
+
+class Sent(Generic[T]):
+    """A batch that is being read somewhere."""
+
+    def __init__(self, cluster: Cluster, future: Future[T], batch: list[Output]) -> None:
+        self._cluster, self._future, self._batch = cluster, future, batch
+
+    def result(self) -> T:
+        """What reading gave, as soon as it is there.
+
+        Raises:
+            UsageError: scheduler or workers are gone, die of the work, or are not of this version.
+        """
+        while not wait([self._future], LOOK).done:
+            self._cluster.look()
+        try:
+            found = self._future.result()
+        except CancelledError:
+            raise UsageError(
+                f"expected the scheduler at {self._cluster.address} to stay, found it gone. {AGAIN}"
+            ) from None
+        except ImportError as error:
+            raise _another_version(f"none that works ({error})") from error
+        except import_module("distributed").KilledWorker:
+            others = f" or one of {len(self._batch) - 1} files after it" if len(self._batch) > 1 else ""
+            raise UsageError(
+                f"expected workers to live, found several killed one after the other while they read "
+                f"{self._batch[0].name}{others}, most often for want of memory. {AGAIN}"
+            ) from None
+        self._cluster.arrived()
+        return found
+
+
+@contextmanager
+def cluster(address: str, outputs: Sequence[Output]) -> Iterator[Cluster]:
+    """The workers of the scheduler at `address`.
+
+    Args:
+        address: such as tcp://node1:8786.
+        outputs: what they are to read.
+
+    Raises:
+        UsageError: the package is missing, no scheduler answers, or its workers cannot read what is read here.
+    """
+    try:
+        distributed, config = import_module("distributed"), import_module("dask.config")  # an extra
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"expected the package {error.name} for --scheduler, found none. "
+            "Install it by: pip install 'mlpdata[dask]'"
+        ) from None
+    _knock(address, distributed)
+    with (
+        config.set({"distributed.admin.large-graph-warning-threshold": LARGEST_MESSAGE}),
+        distributed.Client(address, timeout=PATIENCE, set_as_default=False) as client,
+    ):
+        _check_workers(client, address, outputs)
+        yield Cluster(client, address)
+
+
+def _knock(address: str, distributed: Any) -> None:
+    """Ask who is there; a Client that is not answered properly hangs for a minute when it is closed.
+
+    Raises:
+        UsageError: no scheduler.
+    """
+
+    async def ask() -> str:
+        async with distributed.rpc(address, timeout=PATIENCE) as there:
+            identity = await asyncio.wait_for(there.identity(), PATIENCE)
+            return str(identity.get("type"))
+
+    try:
+        with ThreadPoolExecutor(1) as thread:  # in this one a loop may run already, as in a notebook
+            found = thread.submit(lambda: asyncio.run(ask())).result()
+    except (OSError, ValueError) as error:
+        found = " ".join(str(error).split()).rstrip(".") or "nobody who answers"
+    except Exception as error:  # noqa: BLE001  bytes of another protocol end in any of them
+        found = f"something that does not speak its protocol ({type(error).__name__})"
+    if found != "Scheduler":
+        raise UsageError(
+            f"expected a dask.distributed scheduler at {address}, found: {found}. "
+            "`dask scheduler` starts one and prints its address."
+        )
+
+
+def _check_workers(client: Any, address: str, outputs: Sequence[Output]) -> None:
+    """Ask the workers that are there; those that come later are asked with the work.
+
+    Raises:
+        UsageError: there are none, one has another mlpdata, or one does not see the files.
+    """
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError:
+        raise UsageError(
+            f"expected workers at {address}, found none. `dask worker {address} --nthreads 1` starts one."
+        ) from None
+    folder = next((str(output.path.absolute().parent) for output in outputs if isinstance(output.path, Path)), "/")
+    answers = client.run(_answer, folder, on_error="return", callback_timeout=PATIENCE)
+    for worker, answer in answers.items():
+        if isinstance(answer, OSError):  # it died; others will do its work
+            continue
+        if isinstance(answer, Exception):
+            raise _another_version(f"none that works ({answer}) on {worker}")
+        version, sees = answer
+        if version != __version__:
+            raise _another_version(f"{version} on {worker}")
+        if not sees:
+            raise UsageError(
+                f"expected workers to see the files under the same paths, found that {worker} does not. "
+                "Start workers where the folder is mounted.",
+                path=folder,
+            )
+
+
+def _answer(folder: str) -> tuple[str, bool]:
+    """On a worker: its version, and whether it sees a folder."""
+    return __version__, Path(folder).is_dir()
+
+
+def _on_worker(read: Read[T], batch: list[Output], version: str) -> T:
+    """On a worker: read a batch.
+
+    Raises:
+        UsageError: the batch comes from another version.
+    """
+    if version != __version__:
+        raise _another_version(__version__, version)
+    with _ALONE:
+        return read(batch)
+
+
+def _another_version(found: str, wanted: str = __version__) -> UsageError:
+    return UsageError(
+        f"expected mlpdata {wanted} on the workers, found {found}. Start them in the same environment as this program."
+    )
