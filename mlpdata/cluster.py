@@ -128,8 +128,7 @@ def cluster(address: str, outputs: Sequence[Output]) -> Iterator[Cluster]:
         distributed, config = import_module("distributed"), import_module("dask.config")  # an extra
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"expected the package {error.name} for --scheduler, found none. "
-            "Install it by: pip install 'mlpdata[dask]'"
+            f"expected the package {error.name} for --scheduler, found none. Install it by: pip install 'mlpdata[dask]'"
         ) from None
     _knock(address, distributed)
     with (
@@ -155,10 +154,10 @@ def _knock(address: str, distributed: Any) -> None:
     try:
         with ThreadPoolExecutor(1) as thread:  # in this one a loop may run already, as in a notebook
             found = thread.submit(lambda: asyncio.run(ask())).result()
-    except (OSError, ValueError) as error:
-        found = " ".join(str(error).split()).rstrip(".") or "nobody who answers"
-    except Exception as error:  # noqa: BLE001  bytes of another protocol end in any of them
-        found = f"something that does not speak its protocol ({type(error).__name__})"
+    except MemoryError:  # the first bytes of another protocol, taken for the length of a message
+        found = "another protocol"
+    except Exception as error:  # noqa: BLE001  there may be anything at an address
+        found = " ".join(str(error).split()).rstrip(".")[:200] or "nobody who answers"
     if found != "Scheduler":
         raise UsageError(
             f"expected a dask.distributed scheduler at {address}, found: {found}. "

@@ -104,9 +104,8 @@ def ingest(
         found = find_outputs(
             given, absolute(Path(store)).parent, sayings, cache=cache, follow_links=follow_links, progress=progress
         )
-        return _Job(Path(store), How(jobs, scheduler, progress), strict=strict, dry_run=dry_run).run(
-            found, cache, exact=False
-        )
+        job = _Job(Path(store), How(jobs, scheduler, progress), strict=strict, dry_run=dry_run)
+        return job.run(found, cache, replaces=True)
 
 
 def sync(
@@ -248,7 +247,7 @@ class _Job:
         """Segments of what is new, in their places, named by no snapshot yet."""
         notes, cut, staged = Notes(repository), list(portions(fresh)), []
         for portion in cut:
-            name = name_of(portion, exact=known.exact) if len(cut) > 1 else ""
+            name = name_of(portion, replaces=known.replaces) if len(cut) > 1 else ""
             taken = notes.read(name) if name else None
             if taken is None:
                 with repository.stage() as writer:

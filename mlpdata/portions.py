@@ -58,11 +58,11 @@ def portions(outputs: Sequence[Output]) -> Iterator[list[Output]]:
         yield portion
 
 
-def name_of(portion: Sequence[Output], *, exact: bool) -> str:
+def name_of(portion: Sequence[Output], *, replaces: bool) -> str:
     """Digest of all that the outcome of a portion depends on."""
     return sha256_json(
         [
-            exact,
+            replaces,
             [[reader.name, reader.version] for reader in readers()],
             *(
                 [

@@ -19,7 +19,7 @@ from mlpdata.said.sayings import Sayings
 from mlpdata.scan import Cache, cache_at
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.commit import Repository
-from mlpdata.taking import CHANGED
+from mlpdata.taking import STAYS
 from mlpdata.tree import PassedOver
 
 State = Literal["new", "grown", "said", "changed", "unfinished", "failed", "done", "copy"]
@@ -183,7 +183,7 @@ def _with_other_bytes(output: Output, known: Known, cache: Cache, earlier: Seque
         return Standing(output.name, "grown", "its bytes changed; sync looks into the archive")
     if known.has_grown(output, earlier) or _same_header(output, known, earlier):
         return Standing(output.name, "grown")
-    return Standing(output.name, "changed", CHANGED)
+    return Standing(output.name, "changed", STAYS)
 
 
 def _of_stored(output: Output, known: Known) -> Standing:

@@ -21,7 +21,7 @@ from mlpdata.store import layout
 from mlpdata.store.amendments import Amended, revisions
 from mlpdata.store.layout import Segment
 from mlpdata.store.rebase import Change, rebased
-from mlpdata.store.segment import Writer, kept_calculations, read_segment
+from mlpdata.store.segment import Kept, Writer, kept_calculations, read_segment
 from mlpdata.store.snapshot import OpenSnapshot
 
 EMPTY = "empty"
@@ -49,6 +49,7 @@ class Repository:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.work = layout.work_folder(path.absolute())
+        self._kept: dict[str, list[Kept]] = {}
 
     @classmethod
     def create(cls, path: Path | str) -> Repository:
@@ -164,11 +165,7 @@ class Repository:
         """
         durable.refuse_network(self.path)
         head = self.head()
-        stored = (
-            {kept.content for segment in head.segments for kept in kept_calculations(self.path, segment)}
-            if head
-            else set()
-        )
+        stored = {kept.content for segment in head.segments for kept in self._kept_of(segment)} if head else set()
         staging = self.work / "staging"
         durable.make_folder(staging)
         with durable.lock(self.work / "lock"):
@@ -206,7 +203,7 @@ class Repository:
             NotFound: a calculation to retract or restore is not in the store.
         """
         change = _change(staged, retract, restore)
-        snapshot, _ = rebased(self.path, self.head(), change, "", _now())
+        snapshot, _ = rebased(self.path, self.head(), change, "", _now(), self._kept_of)
         return OpenSnapshot(self.path, snapshot)
 
     def commit(
@@ -253,11 +250,17 @@ class Repository:
         with durable.lock(self.work / "lock"):
             self._sweep()
             head = self.head()
-            snapshot, amendment = rebased(self.path, head, change, message, time or _now())
+            snapshot, amendment = rebased(self.path, head, change, message, time or _now(), self._kept_of)
             if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
                 return head
             self._publish(snapshot, amendment)
         return snapshot
+
+    def _kept_of(self, segment: str) -> list[Kept]:
+        """The calculations of a segment, which never changes: read once."""
+        if segment not in self._kept:
+            self._kept[segment] = kept_calculations(self.path, segment)
+        return self._kept[segment]
 
     def _in_its_place(self, segment: Segment, folder: Path) -> str:
         """Move a finished segment to its place; one from an attempt that died is taken as it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from mlpdata import digest
 from mlpdata.errors import NotFound
 from mlpdata.schema.records import Amendment, Retraction, Revision, Snapshot
 from mlpdata.store.amendments import Amendments, Key
-from mlpdata.store.segment import Kept, kept_calculations
+from mlpdata.store.segment import Kept
 
 
 class Change(NamedTuple):
@@ -33,16 +33,29 @@ class Change(NamedTuple):
 
 
 def rebased(
-    store: Path, head: Snapshot | None, change: Change, message: str, time: str
+    store: Path,
+    head: Snapshot | None,
+    change: Change,
+    message: str,
+    time: str,
+    kept_of: Callable[[str], Sequence[Kept]],
 ) -> tuple[Snapshot, Amendment | None]:
     """The snapshot that follows `head`, and the amendment that it adds.
+
+    Args:
+        store: folder of the store.
+        head: the current snapshot.
+        change: what the commit asks for.
+        message: what the log says.
+        time: ISO 8601.
+        kept_of: the calculations of a segment.
 
     Raises:
         NotFound: a calculation to retract, to restore or to amend is not in the store.
     """
     old = head.segments if head is not None else ()
     new = tuple(segment for segment in dict.fromkeys(change.segments) if segment not in old)
-    kept = [one for segment in (*old, *new) for one in kept_calculations(store, segment)]
+    kept = [one for segment in (*old, *new) for one in kept_of(segment)]
     hidden = {(one.segment, one.calculation): one for one in (head.retracted if head is not None else ())}
     _refuse_strangers(store, kept, change)
     _retract_and_restore(hidden, change)

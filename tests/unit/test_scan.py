@@ -86,7 +86,9 @@ def test_nothing_is_opened_a_second_time(opened: list[str]) -> None:
     assert opened == []
 
 
-def test_status_sync_and_status_share_what_they_saw_however_the_tree_is_named(opened: list[str], tmp_path: Path) -> None:
+def test_status_sync_and_status_share_what_they_saw_however_the_tree_is_named(
+    opened: list[str], tmp_path: Path
+) -> None:
     status(TREE)
     assert opened == ALL
     opened.clear()

@@ -197,7 +197,7 @@ def test_an_exact_sync_takes_the_other_run_and_the_old_one_is_gone() -> None:
 
     report = sync(TREE, exact=True)
 
-    assert "It takes its place" in report.changed[0].reason
+    assert "takes the place" in report.changed[0].reason
     assert not old & set(ids("a/OUTCAR"))
     assert as_fresh()
     assert not sync(TREE, exact=True).changed
@@ -351,7 +351,7 @@ def test_templates_and_maps_speak_below_the_tree_and_report_what_they_meet(tmp_p
 
 def test_a_template_that_matches_nothing_at_all_is_a_mistake() -> None:
     put(TREE / "a", DONE)
-    with pytest.raises(UsageError, match="nothing|none|no path|matches"):
+    with pytest.raises(UsageError, match="expected a template that matches the runs"):
         sync(TREE, from_path=["{system}/{temperature}K/{run}"])
     assert not STORE.exists()
 
@@ -502,15 +502,11 @@ def test_companions_are_found_in_the_archive() -> None:
     place(alone, run, *together)
     sync(alone, "other")
 
-    ((sources,),) = rows(STORE, "json")
-    (expected,) = (len(json.loads(one[0])["sources"]) for one in rows("other", "json"))
-    assert [source["path"] for source in json.loads(str(sources))["sources"]] == [
-        f"runs.tar!w/{name}" for name in sorted(together, key="run.out".__ne__)
-    ]
-    assert expected == 2
-    assert {id for (id,) in rows(STORE, "id", "configurations", "row")} == {
-        id for (id,) in rows("other", "id", "configurations", "row")
-    }
+    ((record,),), ((other,),) = rows(STORE, "json"), rows("other", "json")
+    paths, others = ([one["path"] for one in json.loads(str(text))["sources"]] for text in (record, other))
+    assert paths == ["runs.tar!w/run.out", "runs.tar!w/run-pos-1.xyz"]
+    assert [f"runs.tar!w/{path}" for path in others] == paths
+    assert rows(STORE, "id", "configurations", "row") == rows("other", "id", "configurations", "row")
 
 
 def test_two_processes_read_an_archive_as_one_does() -> None:

@@ -58,9 +58,7 @@ def test_any_name_that_a_system_takes_is_walked(tmp_path: Path, name: str) -> No
 
 
 def test_names_that_are_no_text_are_walked(tmp_path: Path) -> None:
-    folder = os.fsencode(tmp_path) + b"/\xff"
-    os.mkdir(folder)
-    Path(os.fsdecode(folder + b"/\xfe")).touch()
+    touch(tmp_path, os.fsdecode(b"\xff/\xfe"))
     assert [os.fsencode(name) for name in names(tmp_path)] == [b"\xff/\xfe"]
 
 
