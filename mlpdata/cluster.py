@@ -101,13 +101,11 @@ class Sent(Generic[T]):
             raise UsageError(
                 f"expected the scheduler at {self._cluster.address} to stay, found it gone. {AGAIN}"
             ) from None
-        except ImportError as error:
-            raise _another_version(f"none that works ({error})") from error
         except import_module("distributed").KilledWorker:
             others = f" or one of {len(self._batch) - 1} files after it" if len(self._batch) > 1 else ""
             raise UsageError(
                 f"expected workers to live, found several killed one after the other while they read "
-                f"{self._batch[0].name}{others}, most often for want of memory. {AGAIN}"
+                f"{self._batch[0].name}{others}, most often for want of memory; their logs say more. {AGAIN}"
             ) from None
         self._cluster.arrived()
         return found
@@ -183,10 +181,10 @@ def _check_workers(client: Any, address: str, outputs: Sequence[Output]) -> None
         if isinstance(answer, OSError):  # it died; others will do its work
             continue
         if isinstance(answer, Exception):
-            raise _another_version(f"none that works ({answer}) on {worker}")
+            raise _another_version(f"none that works on {worker} ({answer})", __version__)
         version, sees = answer
         if version != __version__:
-            raise _another_version(f"{version} on {worker}")
+            raise _another_version(f"{version} on {worker}", __version__)
         if not sees:
             raise UsageError(
                 f"expected workers to see the files under the same paths, found that {worker} does not. "
@@ -212,7 +210,7 @@ def _on_worker(read: Read[T], batch: list[Output], version: str) -> T:
         return read(batch)
 
 
-def _another_version(found: str, wanted: str = __version__) -> UsageError:
+def _another_version(found: str, wanted: str) -> UsageError:
     return UsageError(
         f"expected mlpdata {wanted} on the workers, found {found}. Start them in the same environment as this program."
     )

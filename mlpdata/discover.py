@@ -125,7 +125,7 @@ def find_outputs(
     def take(file: Sighting) -> None:
         said = sayings.of(file.on_disk, file.folder, file.top, tree=file.tree, member=file.member)
         found.conflicts.extend(map(str, said.conflicts))
-        outputs.append(_on_path(_output(file, said), images))
+        outputs.append(_on_path(_output(file, said), file, images))
 
     for path in paths:
         for file in files_below(path, root, cache or Cache(None), follow_links, found.passed_over):
@@ -175,15 +175,15 @@ def folder_of(name: str) -> str:
     return f"{archive}{last.partition('!')[0]}!" if "!" in last else folder or "."
 
 
-def _on_path(output: Output, images: Images) -> Output:
+def _on_path(output: Output, file: Sighting, images: Images) -> Output:
     """The output with its place on a reaction path."""
-    if output.error or isinstance(output.path, Member):
+    if output.error:
         return output
-    file = absolute(output.path)
-    image = images.of(file)
-    if image is None:
+    if file.image is not None:
+        return replace(output, image=file.image.number, group=f"{file.on_disk}!{file.image.folder.as_posix()}")
+    if not isinstance(output.path, Path) or (image := images.of(absolute(output.path))) is None:
         return output
-    depth = len(file.relative_to(image.folder).parts)
+    depth = len(absolute(output.path).relative_to(image.folder).parts)
     return replace(output, image=image.number, group="/".join(PurePosixPath(output.name).parts[:-depth]) or ".")
 
 

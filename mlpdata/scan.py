@@ -21,8 +21,10 @@ from mlpdata.digest import sha256_file, sha256_json
 from mlpdata.errors import InputError, NotRecognised
 from mlpdata.layouts import MAX_MARK_BYTES, is_mark, origin
 from mlpdata.outcome import Refused
+from mlpdata.reaction_paths import may_state, statement_of
+from mlpdata.readers.archive import open_head
 from mlpdata.readers.members import Entry, Index, PassedOver, index
-from mlpdata.readers.place import Belonging, Place
+from mlpdata.readers.place import Belonging, Member, Place
 from mlpdata.readers.registry import readers, recognise_file
 from mlpdata.tree import Entry as FileEntry
 from mlpdata.tree import Folder, not_readable
@@ -57,6 +59,8 @@ class Seen(NamedTuple):
     """Code and message, where it cannot be opened."""
     tags: Mapping[str, str] = {}
     """What a file of a workflow tool says of all runs in its folder."""
+    images: str = ""
+    """In an archive: what it says of a reaction path, as `reaction_paths.statement_of` gives it."""
 
     def refusal(self) -> InputError:
         """The error, as it was raised."""
@@ -246,8 +250,9 @@ def seen(folder: Folder, cache: Cache) -> dict[str, Seen]:
 
 def _read_back(row: list[Any]) -> Seen:
     """A row of the cache as it was written."""
-    reader, run, precedence, (names, pattern, anchor), sha256, error, tags = row
-    return Seen(reader, run, precedence, Belonging(tuple(names), pattern, anchor), sha256, tuple(error), tags)
+    reader, run, precedence, (names, pattern, anchor), sha256, error, tags, images = row
+    belonging = Belonging(tuple(names), pattern, anchor)
+    return Seen(reader, run, precedence, belonging, sha256, tuple(error), tags, images)
 
 
 def _companions(found: dict[str, Seen]) -> set[str]:
@@ -279,6 +284,15 @@ def _recognised(place: Place) -> Seen:
     return Seen(known.reader.name, known.run or "", known.reader.precedence, known.belonging)
 
 
+def _look_at_member(member: Member) -> Seen:
+    """What the first bytes of a member tell."""
+    known = _recognised(member)
+    if may_state(member.name):
+        with suppress(InputError), open_head(member) as source:
+            return known._replace(images=statement_of(source.head))
+    return known
+
+
 def members(path: Path, entry: FileEntry, cache: Cache) -> Index[Seen]:
     """What an archive holds; it is read through only where it is new or changed.
 
@@ -290,7 +304,7 @@ def members(path: Path, entry: FileEntry, cache: Cache) -> Index[Seen]:
     before = cache.folder(path)
     if before.get("place") == place:
         return _index_read_back(before)
-    found = index(path, _recognised)
+    found = index(path, _look_at_member)
     if entry.mtime_ns < time.time_ns() - TICK_NS:
         rows = [[getattr(one, name) for name in _MEMBER] for one in found.entries.values()]
         cache.remember_folder(

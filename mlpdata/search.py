@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from mlpdata.errors import InputError, NotRecognised, UsageError
 from mlpdata.layouts import origin, passed_over
+from mlpdata.reaction_paths import Image, ImagesInArchive
 from mlpdata.readers.members import Entry, Index, is_archive
 from mlpdata.readers.place import Member, Place, beside
 from mlpdata.readers.registry import recognise_file
@@ -47,6 +48,8 @@ class Sighting:
     companions: tuple[Companion, ...] = ()
     entries: tuple[Entry[Seen], ...] = ()
     """In an archive: where it and its companions are."""
+    image: Image | None = None
+    """In an archive: its place on a reaction path."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """What the workflow tool that ran it says of it."""
 
@@ -145,6 +148,9 @@ def _in_archive(path: Path, name: str, entry: FileEntry, tree: _Tree) -> Iterato
     if held.fault:
         fault = f"expected a whole archive, found: {held.fault} What comes before is read."
         yield Sighting(path, name, path.parent, tree.top, tree.name, entry, Seen(error=(InputError.code, fault)))
+    images = ImagesInArchive()
+    for one in held.entries.values():
+        images.add(one.path, one.seen.images if one.seen is not None else "")
     for one in held.entries.values():
         if one.symlink or any(part.startswith(".") for part in one.path.split("/")):
             continue
@@ -152,7 +158,7 @@ def _in_archive(path: Path, name: str, entry: FileEntry, tree: _Tree) -> Iterato
         if reason:
             tree.passed_over.append(PassedOver(f"{name}!{one.path}", reason))
         else:
-            yield _member(path, name, entry, tree, one, held)
+            yield replace(_member(path, name, entry, tree, one, held), image=images.of(one.path))
 
 
 def _member(archive: Path, name: str, entry: FileEntry, tree: _Tree, one: Entry[Seen], held: Index[Seen]) -> Sighting:

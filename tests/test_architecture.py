@@ -33,6 +33,7 @@ FLOORS = (
         "runs",
         "ends",
         "ahead",
+        "cluster",
         "known",
         "outcome",
         "intake",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import outcar as o
@@ -137,3 +138,16 @@ def test_the_restart_file_of_an_image_is_that_image(tmp_path: Path) -> None:
     (tmp_path / "h2.path").touch()
 
     assert Images().of(tmp_path / "h2_3" / "h2.save" / "data-file-schema.xml") == Image(2, tmp_path)
+
+
+def test_a_path_in_an_archive_is_one_too(band: Path) -> None:
+    ingest("raw", "store1")
+    with tarfile.open("band.tar.gz", "w:gz") as archive:
+        archive.add(band, "band")
+
+    ingest("band.tar.gz")
+
+    found = calculations()
+    assert {one.kind for one in found.values()} == {"reaction_path"}
+    assert {one.group for one in found.values()} == {"band.tar.gz!band"}
+    assert sorted(number for some in stored_images().values() for number in some) == [0, 1, 2, 3, 4]

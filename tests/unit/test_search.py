@@ -15,11 +15,8 @@ from mlpdata.discover import Found, find_outputs
 from mlpdata.errors import UsageError
 from mlpdata.readers.place import Member
 from mlpdata.said.sayings import Sayings
-from mlpdata.scan import Cache
-from mlpdata.search import Sighting, each_once, files_below
 from mlpdata.testing.layouts import files
 from mlpdata.testing.springs import Run
-from mlpdata.tree import PassedOver
 
 TREE = Path("runs")
 
@@ -32,16 +29,10 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return TREE
 
 
-def below(*paths: Path | str, root: Path = TREE, follow_links: bool = False) -> tuple[list[Sighting], list[PassedOver]]:
-    """What the search sees, and what it passes over."""
-    passed_over: list[PassedOver] = []
-    cache = Cache(None)
-    seen = [file for path in paths for file in files_below(Path(path), root, cache, follow_links, passed_over)]
-    return list(each_once(seen)), passed_over
-
-
 def names(*paths: Path | str, root: Path = TREE, follow_links: bool = False) -> list[str]:
-    return [file.name for file in below(*paths, root=root, follow_links=follow_links)[0]]
+    """Names of the outputs, those that cannot be read left out."""
+    search = find_outputs([Path(path) for path in paths], root, Sayings(), follow_links=follow_links)
+    return [output.name for output in search.outputs if output.error is None]
 
 
 def found(*paths: Path | str) -> Found:
@@ -53,7 +44,7 @@ def found(*paths: Path | str) -> Found:
 
 def test_paths_within_each_other_and_given_twice_are_seen_once() -> None:
     put(TREE / "b/c", OTHER)
-    assert names(TREE / "b", TREE, TREE / "b/c/OUTCAR", TREE) == ["b/c/OUTCAR", "a/OUTCAR"]
+    assert names(TREE / "b", TREE, TREE / "b/c/OUTCAR", TREE) == ["a/OUTCAR", "b/c/OUTCAR"]
 
 
 def test_of_several_trees_outside_the_root_names_begin_with_their_folders(tmp_path: Path) -> None:
@@ -69,7 +60,8 @@ def test_a_link_to_a_file_of_the_tree_is_that_file_and_of_links_out_of_it_the_fi
     (TREE / "x").symlink_to(outside)
     (TREE / "y").symlink_to(outside)
     (TREE / "z").symlink_to("y")
-    assert names(TREE) == ["x", "a/OUTCAR"]
+    assert names(TREE) == ["a/OUTCAR", "x"]
+    assert names(TREE / "a/again", TREE / "0") == ["0"]
 
 
 def test_hard_links_are_files_of_their_own_and_the_later_ones_copies() -> None:
@@ -136,9 +128,9 @@ def test_what_is_left_out_is_named_below_the_tree() -> None:
     (TREE / ".mlpdataignore").write_text("a/\n")
     (TREE / "c").mkdir()
     (TREE / "c/error.3.tar.gz").write_bytes(b"an archive")
-    seen, passed_over = below(TREE)
-    assert seen == []
-    assert [(one.name, one.reason.split()[0]) for one in passed_over] == [
+    search = found(TREE)
+    assert search.outputs == []
+    assert [(one.name, one.reason.split()[0]) for one in search.passed_over] == [
         ("a", "runs/.mlpdataignore:1:"), ("c/error.3.tar.gz", "custodian"),
     ]  # fmt: skip
 
@@ -165,9 +157,9 @@ def test_what_is_left_out_of_an_archive_has_its_reason() -> None:
     (TREE / "old.tar").write_bytes(
         tar([*members.items(), ("../up/OUTCAR", text(DONE)), link("fifo", "", tarfile.FIFOTYPE)])
     )
-    seen, passed_over = below(TREE / "old.tar")
-    assert [file.name for file in seen] == ["old.tar!x/OUTCAR"]
-    assert {one.name: one.reason for one in passed_over} == {
+    search = found(TREE / "old.tar")
+    assert [output.name for output in search.outputs] == ["old.tar!x/OUTCAR"]
+    assert {one.name: one.reason for one in search.passed_over} == {
         "old.tar!../up/OUTCAR": "expected a path inside the archive, found one that leads out of it.",
         "old.tar!fifo": "expected a file, found a device or pipe.",
         "old.tar!x/OUTCAR.orig": "a copy of before the first correction or edit",
