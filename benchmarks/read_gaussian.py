@@ -12,11 +12,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from reading import ours, speed
 
 N_ATOMS = 24
 N_VARIABLES = 3 * N_ATOMS
@@ -132,16 +131,6 @@ def write(path: Path, megabytes: float) -> None:
         file.write(FOOTER)
 
 
-def ours(path: Path) -> int:
-    from mlpdata.frames import Frames
-    from mlpdata.readers.registry import open_run
-
-    with open_run(path) as opened:
-        blocks = [item for item in opened.items() if isinstance(item, Frames)]
-    assert all("forces" in block for block in blocks)
-    return sum(map(len, blocks))
-
-
 def with_ase(path: Path) -> int:
     from ase.io import read
 
@@ -158,16 +147,6 @@ def with_dpdata(path: Path) -> int:
     import dpdata
 
     return len(dpdata.LabeledSystem(str(path), fmt="gaussian/md"))
-
-
-def speed(read: Callable[[Path], int], path: Path) -> tuple[float, int]:
-    """MB a second of CPU time, and how many frames were read; ours is the best of three."""
-    best, count = float("inf"), 0
-    for _ in range(3 if read is ours else 1):
-        start = time.process_time()
-        count = read(path)
-        best = min(best, time.process_time() - start)
-    return path.stat().st_size / 1e6 / best, count
 
 
 def main() -> None:

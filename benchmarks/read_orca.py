@@ -13,12 +13,11 @@ import argparse
 import importlib.util
 import logging
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from reading import ours, speed
 
 N_ATOMS = 48
 SYMBOLS = np.array(["O", "H", "H"] * (N_ATOMS // 3))
@@ -178,16 +177,6 @@ def write(path: Path, megabytes: float) -> None:
         file.write(final(start) + END)
 
 
-def ours(path: Path) -> int:
-    from mlpdata.frames import Frames
-    from mlpdata.readers.archive import open_input
-    from mlpdata.readers.orca.output import READER
-    from mlpdata.readers.registry import Opened
-
-    with open_input(path) as source:
-        return sum(len(item) for item in Opened(source, READER).items() if isinstance(item, Frames))
-
-
 def with_ase(path: Path) -> int:
     from ase.io import read
 
@@ -204,16 +193,6 @@ def with_dpdata(path: Path) -> int:
     from dpdata import LabeledSystem
 
     return len(LabeledSystem(str(path), fmt="orca/spout"))
-
-
-def speed(read: Callable[[Path], int], path: Path) -> tuple[float, int]:
-    """MB a second of CPU time, and the number of steps; ours the best of three after one on a warm interpreter."""
-    best, count = float("inf"), 0
-    for _ in range(4 if read is ours else 1):
-        begin = time.process_time()
-        count = read(path)
-        best = min(best, time.process_time() - begin)
-    return path.stat().st_size / 1e6 / best, count
 
 
 def main() -> None:

@@ -15,11 +15,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from reading import ours, speed
 
 N_ATOMS = 64
 N_BANDS = 160
@@ -241,16 +240,6 @@ def write(path: Path, megabytes: float) -> None:
         file.write("\n General timing and accounting informations for this job:\n ====\n")
 
 
-def ours(path: Path) -> int:
-    from mlpdata.frames import Frames
-    from mlpdata.readers.archive import open_input
-    from mlpdata.readers.registry import Opened
-    from mlpdata.readers.vasp.outcar import READER
-
-    with open_input(path) as source:
-        return sum(len(item) for item in Opened(source, READER).items() if isinstance(item, Frames))
-
-
 def with_ase(path: Path) -> int:
     from ase.io import read
 
@@ -264,16 +253,6 @@ def with_dpdata(path: Path) -> int:
 
 
 PEERS = (("ASE", "ase", with_ase), ("dpdata", "dpdata", with_dpdata))
-
-
-def speed(read: Callable[[Path], int], path: Path) -> tuple[float, int]:
-    """MB a second of CPU time, and the number of steps; the best of three."""
-    best, count = float("inf"), 0
-    for _ in range(3 if read is ours else 1):
-        begin = time.process_time()
-        count = read(path)
-        best = min(best, time.process_time() - begin)
-    return path.stat().st_size / 1e6 / best, count
 
 
 def peak_memory(path: Path) -> float:

@@ -14,11 +14,10 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from reading import ours, speed
 
 N_ATOMS = 64
 N_ITERATIONS = 12
@@ -145,16 +144,6 @@ def write(path: Path, megabytes: float) -> None:
         file.write(structure(cell, start, "finalpos") + "\n</modeling>\n")
 
 
-def ours(path: Path) -> int:
-    from mlpdata.frames import Frames
-    from mlpdata.readers.archive import open_input
-    from mlpdata.readers.registry import Opened
-    from mlpdata.readers.vasp.xml import READER
-
-    with open_input(path) as source:
-        return sum(len(item) for item in Opened(source, READER).items() if isinstance(item, Frames))
-
-
 def with_ase(path: Path) -> int:
     from ase.io import read
 
@@ -169,16 +158,6 @@ def with_lxml(path: Path) -> int:
         count += 1
         element.clear()
     return count
-
-
-def speed(read: Callable[[Path], int], path: Path) -> tuple[float, int]:
-    """MB a second of CPU time, and the number of steps; the best of three."""
-    best, count = float("inf"), 0
-    for _ in range(3 if read is ours else 1):
-        begin = time.process_time()
-        count = read(path)
-        best = min(best, time.process_time() - begin)
-    return path.stat().st_size / 1e6 / best, count
 
 
 def peak_memory(path: Path) -> float:

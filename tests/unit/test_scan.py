@@ -227,9 +227,12 @@ def test_bytes_that_flip_anywhere_in_the_file_change_no_answer() -> None:
 
 def test_a_file_that_is_damaged_within_is_whole_again_after_one_search(opened: list[str]) -> None:
     first = search()
+    database = sqlite3.connect(CACHE)
+    ((number,),) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'folders'")
+    database.close()
     whole = CACHE.read_bytes()
     page = int.from_bytes(whole[16:18], "big")
-    CACHE.write_bytes(whole[:page] + b"\xff" * (len(whole) - page))
+    CACHE.write_bytes(whole[: page * (number - 1)] + b"\xff" * page + whole[page * number :])
     for _ in range(2):
         assert search() == first
     opened.clear()
