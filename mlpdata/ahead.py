@@ -6,6 +6,7 @@ send home does not depend on how many there are.
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -100,7 +101,11 @@ def _processes(jobs: int) -> Iterator[Executor]:
     """
     try:
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:  # nobody takes what is still under way
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     except BrokenProcessPool as error:
         raise UsageError(
             "expected reading processes to live, found one killed, most often for want of memory. "
@@ -115,7 +120,18 @@ def _sent(batch: list[Output], workers: Executor | Cluster) -> _Ahead:
         return _Ahead(batch, None, 0)
     if isinstance(workers, Cluster):
         return _Ahead(batch, workers.submit(read_whole, [_anywhere(output) for output in batch]), size)
-    return _Ahead(batch, workers.submit(read_whole, batch), size)
+    with _deaf_to_interrupts():
+        return _Ahead(batch, workers.submit(read_whole, batch), size)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that start inside do not hear Ctrl-C: this one does, and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _anywhere(output: Output) -> Output:

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -45,7 +45,6 @@ class Cluster:
 
     def __init__(self, client: Any, address: str) -> None:
         self._client, self.address = client, address
-        self._executor = client.get_executor(pure=False)  # a run may be read again: its file grows
         self._deserted_since: float | None = None
 
     @property
@@ -58,7 +57,8 @@ class Cluster:
 
     def submit(self, read: Read[T], batch: list[Output]) -> Sent[T]:
         """Send a batch to be read."""
-        return Sent(self, self._executor.submit(_on_worker, read, batch, __version__), batch)
+        # pure=False: what came of the same batch before is not asked for, its files may have grown
+        return Sent(self, self._client.submit(_on_worker, read, batch, __version__, pure=False), batch)
 
     def arrived(self) -> None:
         """Note that something came: workers are there."""
@@ -82,9 +82,9 @@ class Cluster:
 
 
 class Sent(Generic[T]):
-    """A batch that is being read somewhere."""
+    """A batch that is being read somewhere; what came of it stays there until it is asked for."""
 
-    def __init__(self, cluster: Cluster, future: Future[T], batch: list[Output]) -> None:
+    def __init__(self, cluster: Cluster, future: Any, batch: list[Output]) -> None:
         self._cluster, self._future, self._batch = cluster, future, batch
 
     def result(self) -> T:
@@ -93,22 +93,31 @@ class Sent(Generic[T]):
         Raises:
             UsageError: scheduler or workers are gone, die of the work, or are not of this version.
         """
-        while not wait([self._future], LOOK).done:
-            self._cluster.look()
-        try:
-            found = self._future.result()
-        except CancelledError:
-            raise UsageError(
-                f"expected the scheduler at {self._cluster.address} to stay, found it gone. {AGAIN}"
-            ) from None
-        except import_module("distributed").KilledWorker:
-            others = f" or one of {len(self._batch) - 1} files after it" if len(self._batch) > 1 else ""
-            raise UsageError(
-                f"expected workers to live, found several killed one after the other while they read "
-                f"{self._batch[0].name}{others}, most often for want of memory; their logs say more. {AGAIN}"
-            ) from None
-        self._cluster.arrived()
-        return found
+        distributed = import_module("distributed")
+        while True:
+            try:
+                self._future.exception(timeout=LOOK)  # waits, and fetches nothing
+                found: T = self._future.result(timeout=PATIENCE)
+            except TimeoutError:
+                self._cluster.look()
+            except distributed.KilledWorker:
+                raise self._killed() from None
+            except (CancelledError, OSError):
+                if self._future.status == "error":  # of the work itself
+                    raise
+                raise UsageError(
+                    f"expected the scheduler at {self._cluster.address} to stay, found it gone. {AGAIN}"
+                ) from None
+            else:
+                self._cluster.arrived()
+                return found
+
+    def _killed(self) -> UsageError:
+        others = f" or one of {len(self._batch) - 1} files after it" if len(self._batch) > 1 else ""
+        return UsageError(
+            f"expected workers to live, found several killed one after the other while they read "
+            f"{self._batch[0].name}{others}, most often for want of memory; their logs say more. {AGAIN}"
+        )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from mlpdata.schema.sidecar import Sidecar
 from mlpdata.search import Companion, Once, Sighting, absolute, files_below
 from mlpdata.tree import PassedOver
 
+logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
 """Called with files done, files in all (0: not known), and the last one's name."""
 PACE = 256
@@ -133,6 +135,7 @@ def find_outputs(
             if progress and n_files % PACE == 0:
                 progress(n_files, 0, file.name)
             if not (file.seen.reader or file.seen.error):
+                logger.info("%s: passed over, no reader knows it", file.name)
                 found.not_outputs += 1
             elif once.is_new(file):
                 take(file)

@@ -13,7 +13,7 @@ from mlpdata.ahead import streams
 from mlpdata.discover import Found, Output, Progress, find_outputs
 from mlpdata.errors import CheckFailed, InputError, UsageError
 from mlpdata.known import VANISHED, Known
-from mlpdata.outcome import IngestReport, refusal
+from mlpdata.outcome import IngestReport, Refused, refusal
 from mlpdata.portions import Notes, Taken, name_of, portions
 from mlpdata.relating import BY, WHY, amendments
 from mlpdata.said.sayings import Sayings
@@ -85,13 +85,14 @@ def ingest(
         scheduler: address of a dask.distributed scheduler, whose workers read in place of processes of this machine.
         follow_links: whether links to folders are followed.
         progress: called while the tree is searched, and after each file that was read.
-        strict: raise, and commit nothing, where a file could not be read or was cut off.
+        strict: raise, and commit nothing, where a file could not be read, was cut off or is another run than before, or
+            where two things are said of a run.
         dry_run: read and check, but write nothing.
 
     Raises:
         UsageError: no such path, an unknown license or kind.
         InputError: no outputs; with `strict`, none that could be read.
-        CheckFailed: with `strict`, one that could not be read or was cut off.
+        CheckFailed: with `strict`, one that could not be read or was cut off, and the like.
         StoreError: the store refuses; nothing was committed.
     """
     said = Sidecar(
@@ -136,19 +137,22 @@ def sync(
         scheduler: address of a dask.distributed scheduler, whose workers read in place of processes of this machine.
         follow_links: whether links to folders are followed.
         progress: called while the tree is searched, and after each file that was read.
-        strict: raise, and commit nothing, where a file could not be read or was cut off.
+        strict: raise, and commit nothing, where a file could not be read, was cut off or is another run than before, or
+            where two things are said of a run.
         dry_run: read and check, but write nothing.
 
     Raises:
         UsageError: no such folder.
         InputError: no outputs, which a folder that is not mounted shows too; with `strict`, none that could be read.
-        CheckFailed: with `strict`, one that could not be read or was cut off.
+        CheckFailed: with `strict`, one that could not be read or was cut off, and the like.
         StoreError: the store refuses; nothing was committed.
     """
     tree = folder_of_outputs(root)
     sayings = Sayings(None, default, templates=from_path, maps=maps)
     with _cache(Path(store), dry_run) as cache:
         found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links, progress=progress)
+        if (before := cache.tree()) not in {None, absolute(tree)}:
+            found.notes.append(f"{before} was synced into this store before: names are relative to either folder")
         cache.remember_tree(absolute(tree))
         return _Job(Path(store), How(jobs, scheduler, progress), strict=strict, dry_run=dry_run).run(
             found, cache, exact=exact
@@ -286,7 +290,8 @@ class _Job:
         report.unknown_license += taken.unknown_license
 
     def _raise_if_strict(self) -> None:
-        damaged = self.report.damaged
+        contradictions = [Refused("", None, "conflict", f"{one}.") for one in self.report.conflicts]
+        damaged = [*self.report.damaged, *self.report.changed, *contradictions]
         if self.strict and damaged:
             first, others = damaged[0], len(damaged) - 1
             more = f" So it is with {others} more." if others else ""

@@ -175,6 +175,7 @@ class Known:
                 and reading.declared == declared
                 and named
                 and reading.tags == output.tags
+                and _is_of(reading, output)
             )
         return all(reading.declared.get(name) == value for name, value in declared.items())
 
@@ -259,6 +260,13 @@ class Known:
             for keys, reason in ((self._superseded | replaced, SUPERSEDED), (gone - replaced, VANISHED))
             for key in sorted(keys)
         ]
+
+
+def _is_of(reading: Reading, output: Output) -> bool:
+    """Whether a reading is called after the run of an output; of files that disagree only the first one's is."""
+    if not reading.run:
+        return not output.run or bool(output.others)
+    return reading.run == output.run or reading.run.startswith(f"{output.run}#")
 
 
 def _names(reading: Reading) -> Iterator[str]:

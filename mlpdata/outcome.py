@@ -92,4 +92,5 @@ class IngestReport:
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return {**asdict(self), "n_entered": self.n_entered}
+        passed_over = [one._asdict() for one in self.passed_over]
+        return {**asdict(self), "passed_over": passed_over, "n_entered": self.n_entered}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,16 +47,16 @@ class Unread(NamedTuple):
         return f"{self.output.path.name}{line}, of the same run, could not be read: {self.error.message}"
 
     @property
-    def source(self) -> Source:
-        """The file, for the record of the run."""
-        output = self.output
-        return Source(
-            path=output.name,
-            sha256=output.sha256,
-            bytes=output.size,
-            reader=output.reader,
-            reader_version=reader_version(output.reader) or 0,
-            role="unread",
+    def sources(self) -> tuple[Source, ...]:
+        """The file and its companions, for the record of the run: nothing of it changed as long as these did not."""
+        output, version = self.output, reader_version(self.output.reader) or 0
+        held: list[tuple[str, str, int, Literal["unread", "companion"]]] = [
+            (output.name, output.sha256, output.size, "unread"),
+            *((_beside(output, one.path), one.sha256, one.size, "companion") for one in output.companions),
+        ]
+        return tuple(
+            Source(path=path, sha256=sha256, bytes=size, reader=output.reader, reader_version=version, role=role)
+            for path, sha256, size, role in held
         )
 
 
@@ -260,7 +260,7 @@ class _Run:
             sources=(
                 *self.sources,
                 *(source for partner in partners for source in partner.sources),
-                *(one.source for one in unread),
+                *(source for one in unread for source in one.sources),
             ),
             run=self.run,
             method=functools.reduce(joining.completed, (one.header.method for one in partners), self.header.method),

@@ -25,6 +25,7 @@ class Companion(NamedTuple):
 
     path: Place
     sha256: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +175,18 @@ def _member(archive: Path, name: str, entry: FileEntry, tree: _Tree, one: Entry[
         entry,
         known._replace(sha256=one.sha256),
         one.path,
-        tuple(Companion(Member(archive, path, b""), held.entries[path].sha256) for path in needed),
+        tuple(
+            Companion(Member(archive, path, b""), held.entries[path].sha256, held.entries[path].size) for path in needed
+        ),
         (one, *(held.entries[path] for path in needed)),
     )
 
 
 def _beside(path: Path, known: Seen, around: Mapping[str, Seen]) -> tuple[Companion, ...]:
     """The companions of a file on disk."""
-    return tuple(Companion(one, _digest(one, path.parent, around)) for one in beside(path, known.belonging))
+    return tuple(
+        Companion(one, _digest(one, path.parent, around), entry_of(one).size) for one in beside(path, known.belonging)
+    )
 
 
 def _digest(companion: Path, folder: Path, around: Mapping[str, Seen]) -> str:

@@ -46,7 +46,9 @@ SchedulerOption = Annotated[
     str, typer.Option(help="Read on the workers of a dask.distributed scheduler, such as tcp://node1:8786.")
 ]
 FollowOption = Annotated[bool, typer.Option("--follow-links", help="Follow links to folders, each folder once.")]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Commit nothing if a file cannot be read.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Commit nothing if a file cannot be read, or if anything is in doubt.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Read and check, write nothing.")]
 
 UnitsOption = Annotated[

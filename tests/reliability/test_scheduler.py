@@ -12,7 +12,6 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from tiny import Verb, refused, write_outputs
 from mlpdata import IngestReport, ahead, cluster, sync
 from mlpdata.cluster import Cluster
 from mlpdata.discover import Output
-from mlpdata.errors import InputError, UsageError
+from mlpdata.errors import UsageError
 from mlpdata.readers.place import Member
 
 distributed = pytest.importorskip("distributed")
@@ -113,6 +112,29 @@ def on_workers(started: Any, action: Callable[[], object]) -> None:
         client.run(action)
 
 
+@contextmanager
+def replaced_on_workers(started: Any, module: str, name: str, stand_in: object) -> Iterator[None]:
+    """A module of theirs has `stand_in` for a while."""
+
+    def exchange() -> None:
+        from importlib import import_module
+
+        there = import_module(module)
+        there.kept = getattr(there, name)
+        setattr(there, name, stand_in)
+
+    def restore() -> None:
+        import sys
+
+        setattr(sys.modules[module], name, sys.modules[module].kept)
+
+    on_workers(started, exchange)
+    try:
+        yield
+    finally:
+        on_workers(started, restore)
+
+
 # the same
 
 
@@ -121,7 +143,7 @@ def test_workers_give_what_one_process_gives(lasting: Any, alone: IngestReport) 
     assert len(report.entered) == 5 + N_RUNS + N_MEMBERS
     assert len(report.refused) == 1
     same(report, alone)
-    assert sorted(os.listdir()) == ["alone", "alone.work", "raw", "store", "store.work"]
+    assert sorted(path.name for path in Path().iterdir()) == ["alone", "alone.work", "raw", "store", "store.work"]
 
 
 def test_a_worker_needs_no_archive_because_members_travel_as_bytes(
@@ -145,17 +167,14 @@ def test_a_worker_needs_no_archive_because_members_travel_as_bytes(
     assert len(members) == N_MEMBERS
 
 
-def test_what_a_worker_cannot_read_is_read_here(mortal: Any, alone: IngestReport) -> None:
-    def blind() -> None:
-        from mlpdata import ahead, errors
+def test_what_a_worker_cannot_read_is_read_here(lasting: Any, alone: IngestReport) -> None:
+    def blind(output: Output) -> Iterator[object]:
+        from mlpdata.errors import InputError
 
-        def read_output(output: Output) -> Iterator[object]:
-            raise errors.InputError("expected the package of its reader, found none.")
+        raise InputError("expected the package of its reader, found none.")
 
-        ahead.read_output = read_output
-
-    on_workers(mortal, blind)
-    same(sync("raw", exact=True, scheduler=mortal.scheduler_address), alone)
+    with replaced_on_workers(lasting, "mlpdata.ahead", "read_output", blind):
+        same(sync("raw", exact=True, scheduler=lasting.scheduler_address), alone)
 
 
 @pytest.mark.parametrize(("bytes_under_way", "most"), [(1 << 20, 2 * ahead.PER_WORKER + 1), (20_000, 10)])
@@ -204,7 +223,7 @@ class Killing:
         self.held = 0
         """Victims that died with work in hand."""
 
-    def __call__(self, done: int, n_outputs: int, name: str) -> None:
+    def __call__(self, done: int, *_: object) -> None:
         """At the fifth output the victims are stopped, so that what is sent to them stays with them."""
         if done == 5:
             for nanny in self._nannies:
@@ -233,11 +252,16 @@ def test_one_of_two_workers_is_killed_and_nothing_is_lost_or_doubled(
 
 
 def test_without_any_worker_left_the_wait_is_short_and_nothing_is_committed(
-    mortal: Any, alone: IngestReport, one_by_one: None, impatient: None
+    mortal: Any, alone: IngestReport, one_by_one: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killing = Killing(mortal, victims=2)
-    with pytest.raises(UsageError, match=r"found none left for 1 s.*`dask worker tcp://.*` starts one"):
-        sync("raw", exact=True, scheduler=mortal.scheduler_address, progress=killing)
+
+    def kill(done: int, *_: object) -> None:
+        monkeypatch.setattr(cluster, "PATIENCE", 1.0)
+        killing(done)
+
+    with pytest.raises(UsageError, match=r"found none left for 1 s.*`dask worker tcp://.* starts one"):
+        sync("raw", exact=True, scheduler=mortal.scheduler_address, progress=kill)
     assert killing.held == 2
     assert not list(Path("store/snapshots").iterdir())
     same(sync("raw", exact=True), alone)
@@ -260,13 +284,16 @@ if __name__ == "__main__":
 """
 
 
-def test_a_scheduler_that_is_killed_ends_the_sync(tmp_path: Path, one_by_one: None, impatient: None) -> None:
+def test_a_scheduler_that_is_killed_ends_the_sync(
+    tmp_path: Path, one_by_one: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", 5.0)
     (tmp_path / "scheduler.py").write_text(SCHEDULER)
     command = [sys.executable, str(tmp_path / "scheduler.py"), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as machine:
         address = machine.stdout.readline().strip()
 
-        def kill(done: int, n_outputs: int, name: str) -> None:
+        def kill(done: int, *_: object) -> None:
             if done == 5:
                 os.killpg(machine.pid, signal.SIGKILL)
                 machine.wait()
@@ -312,17 +339,23 @@ CURE = "`dask scheduler` starts one"
 @pytest.mark.parametrize("command", ["ingest", "sync"])
 def test_nobody_at_the_address_is_one_line(impatient: None, verb: Verb, command: str) -> None:
     answer = verb(command, "raw", "--scheduler", "tcp://127.0.0.1:1")
-    refused(answer, 2, "tcp://127.0.0.1:1", "Timed out", CURE)
+    refused(answer, 2, "expected a dask.distributed scheduler at tcp://127.0.0.1:1, found: ", CURE)
 
 
-@pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1:port", "carrier-pigeon://coop:1", "tls://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "tcp://127.0.0.1:port", "carrier-pigeon://coop:1", "tls://127.0.0.1:1"]
+)
 def test_an_address_that_is_none_is_one_line(verb: Verb, address: str) -> None:
     refused(verb("sync", "raw", "--scheduler", address), 2, f"scheduler at {address}, found: ", CURE)
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "another protocol"), (b"SSH-2.0-x\r\n", "another protocol"), (b"", "nobody")],
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "another protocol"),
+        (b"SSH-2.0-x\r\n", "another protocol"),
+        (b"", "nobody"),
+    ],
 )
 def test_another_protocol_is_one_line(impatient: None, verb: Verb, answer: bytes, said: str) -> None:
     with listening(answer) as address:
@@ -358,26 +391,30 @@ def test_workers_of_another_version_that_come_later_are_refused(lasting: Any, mo
         sync("raw", scheduler=lasting.scheduler_address)
 
 
-def test_workers_without_the_package_are_refused(mortal: Any) -> None:
+def test_workers_without_mlpdata_are_refused(lasting: Any) -> None:
     def forget() -> None:
         import sys
 
-        for name in [name for name in sys.modules if name.partition(".")[0] == "mlpdata"]:
-            del sys.modules[name]
+        sys.kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "mlpdata"}
         sys.modules["mlpdata"] = None
 
-    on_workers(mortal, forget)
-    with pytest.raises(UsageError, match=r"on the workers, found none that works on tcp:.*mlpdata.*same environment"):
-        sync("raw", scheduler=mortal.scheduler_address)
+    def remember() -> None:
+        import sys
+
+        sys.modules.update(sys.kept)
+
+    on_workers(lasting, forget)
+    try:
+        with pytest.raises(UsageError, match=r"on the workers, found none that works on tcp:.*mlpdata.*same environ"):
+            sync("raw", scheduler=lasting.scheduler_address)
+    finally:
+        on_workers(lasting, remember)
 
 
-def test_workers_that_do_not_see_the_files_are_refused(mortal: Any, tree: Path) -> None:
-    def unmount() -> None:
-        from mlpdata import cluster
-
-        cluster._answer = lambda folder: (cluster.__version__, False)
-
-    on_workers(mortal, unmount)
-    with pytest.raises(UsageError, match=r"see the files under the same paths, found that tcp://.* does not") as caught:
-        sync("raw", scheduler=mortal.scheduler_address)
+def test_workers_that_do_not_see_the_files_are_refused(lasting: Any, tree: Path) -> None:
+    with (
+        replaced_on_workers(lasting, "mlpdata.cluster", "_answer", lambda _: ("0.1.0", False)),
+        pytest.raises(UsageError, match=r"same paths, found that tcp://.* does not.*is mounted") as caught,
+    ):
+        sync("raw", scheduler=lasting.scheduler_address)
     assert Path(caught.value.path).is_relative_to(tree)

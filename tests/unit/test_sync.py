@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -513,6 +515,15 @@ def test_two_processes_read_an_archive_as_one_does() -> None:
     packed(TREE / "runs.tar.gz", **{f"run{seed}": replace(DONE, seed=seed) for seed in range(9)})
     put(TREE / "z", OTHER)
     assert sync(TREE, jobs=2).content == fresh(TREE, Path("fresh"))
+
+
+def test_reading_processes_leave_ctrl_c_to_the_one_that_started_them() -> None:
+    with ahead._processes(1) as pool:
+        with ahead._deaf_to_interrupts():
+            answer = pool.submit(os.getpid)
+        for pid in list(pool._processes):
+            os.kill(pid, signal.SIGINT)
+        assert answer.result(timeout=60) == pid
 
 
 # the tree that was synced last
