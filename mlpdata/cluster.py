@@ -16,13 +16,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from mlpdata import __version__
+import mlpdata
 from mlpdata.discover import Output
 from mlpdata.errors import UsageError
 
 T = TypeVar("T")
 Read = Callable[[list[Output]], T]
 
+VERSION = mlpdata.__version__
+"""What the workers must have, too."""
 PATIENCE = 30.0
 """Seconds that a scheduler has to answer, and that work may wait where no worker is left."""
 LOOK = 1.0
@@ -58,7 +60,7 @@ class Cluster:
     def submit(self, read: Read[T], batch: list[Output]) -> Sent[T]:
         """Send a batch to be read."""
         # pure=False: what came of the same batch before is not asked for, its files may have grown
-        return Sent(self, self._client.submit(_on_worker, read, batch, __version__, pure=False), batch)
+        return Sent(self, self._client.submit(_on_worker, read, batch, VERSION, pure=False), batch)
 
     def arrived(self) -> None:
         """Note that something came: workers are there."""
@@ -178,22 +180,22 @@ def _check_workers(client: Any, address: str, outputs: Sequence[Output]) -> None
     Raises:
         UsageError: there are none, one has another mlpdata, or one does not see the files.
     """
+    folder = next((str(output.path.absolute().parent) for output in outputs if isinstance(output.path, Path)), "/")
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
+        answers = client.run(_answer, folder, on_error="return", callback_timeout=PATIENCE)
     except TimeoutError:
         raise UsageError(
-            f"expected workers at {address}, found none. `dask worker {address} --nthreads 1` starts one."
+            f"expected workers at {address}, found none that answers. `dask worker {address} --nthreads 1` starts one."
         ) from None
-    folder = next((str(output.path.absolute().parent) for output in outputs if isinstance(output.path, Path)), "/")
-    answers = client.run(_answer, folder, on_error="return", callback_timeout=PATIENCE)
     for worker, answer in answers.items():
         if isinstance(answer, OSError):  # it died; others will do its work
             continue
         if isinstance(answer, Exception):
-            raise _another_version(f"none that works on {worker} ({answer})", __version__)
+            raise _another_version(f"none that works on {worker} ({answer})", VERSION)
         version, sees = answer
-        if version != __version__:
-            raise _another_version(f"{version} on {worker}", __version__)
+        if version != VERSION:
+            raise _another_version(f"{version} on {worker}", VERSION)
         if not sees:
             raise UsageError(
                 f"expected workers to see the files under the same paths, found that {worker} does not. "
@@ -204,7 +206,7 @@ def _check_workers(client: Any, address: str, outputs: Sequence[Output]) -> None
 
 def _answer(folder: str) -> tuple[str, bool]:
     """On a worker: its version, and whether it sees a folder."""
-    return __version__, Path(folder).is_dir()
+    return VERSION, Path(folder).is_dir()
 
 
 def _on_worker(read: Read[T], batch: list[Output], version: str) -> T:
@@ -213,8 +215,8 @@ def _on_worker(read: Read[T], batch: list[Output], version: str) -> T:
     Raises:
         UsageError: the batch comes from another version.
     """
-    if version != __version__:
-        raise _another_version(__version__, version)
+    if version != VERSION:
+        raise _another_version(VERSION, version)
     with _ALONE:
         return read(batch)
 

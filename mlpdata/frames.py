@@ -50,6 +50,16 @@ class Frames:
         self._arrays = checked
         self._closest: Closest | None = None
 
+    @classmethod
+    def _of_rows(cls, n_atoms: I64, arrays: dict[str, NDArray[Any]]) -> Frames:
+        """A block of whole rows of other blocks, which were checked when those were made."""
+        frames = cls.__new__(cls)
+        frames.n_atoms = n_atoms
+        frames.atom_start = np.concatenate(([0], np.cumsum(n_atoms)))
+        frames._arrays = arrays
+        frames._closest = None
+        return frames
+
     def _checked(self, name: str, value: ArrayLike) -> NDArray[Any]:
         row = PROPERTIES.get(name)
         if row is None:
@@ -180,7 +190,7 @@ class Frames:
         if any(PROPERTIES[name].level == PAIR for name in self._arrays):
             squares = self.n_atoms**2
             rows[PAIR] = ragged_index((squares.cumsum() - squares)[index], squares[index])
-        return Frames(
+        return Frames._of_rows(
             self.n_atoms[index], {name: array[rows[PROPERTIES[name].level]] for name, array in self._arrays.items()}
         )
 
@@ -244,7 +254,7 @@ def concatenate(blocks: Sequence[Frames]) -> Frames:
     if len(blocks) == 1:
         return blocks[0]
     names = list(dict.fromkeys(name for block in blocks for name in block.arrays))
-    return Frames(
+    return Frames._of_rows(
         np.concatenate([block.n_atoms for block in blocks]),
         {name: np.concatenate([block.get(name) for block in blocks]) for name in names},
     )

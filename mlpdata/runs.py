@@ -164,7 +164,8 @@ def _sources(output: Output, opened: Opened) -> tuple[Source, ...]:
 def _beside(output: Output, companion: Place) -> str:
     """Root-relative name of a companion of an output."""
     if isinstance(companion, Member):
-        return f"{output.name.partition('!')[0]}!{companion.path}"
+        inside = output.path.path if isinstance(output.path, Member) else ""
+        return output.name.removesuffix(inside) + companion.path
     way = os.path.relpath(companion, Path(str(output.path)).parent)
     return posixpath.normpath(posixpath.join(posixpath.dirname(output.name), Path(way).as_posix()))
 

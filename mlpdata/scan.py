@@ -23,7 +23,7 @@ from mlpdata.layouts import MAX_MARK_BYTES, is_mark, origin
 from mlpdata.outcome import Refused
 from mlpdata.reaction_paths import may_state, statement_of
 from mlpdata.readers.archive import open_head
-from mlpdata.readers.members import Entry, Index, PassedOver, index
+from mlpdata.readers.members import Entry, Index, PassedOver, index, is_archive
 from mlpdata.readers.place import Belonging, Member, Place
 from mlpdata.readers.registry import readers, recognise_file
 from mlpdata.tree import Entry as FileEntry
@@ -262,9 +262,11 @@ def _companions(found: dict[str, Seen]) -> set[str]:
 
 
 def look(path: Path) -> Seen:
-    """Open a file: its reader, its run, its digest, or what it says of its folder."""
+    """Open a file: its reader, its run, its digest, or what it says of its folder. `members` tells what archives hold."""
+    if is_archive(path.name):
+        return Seen()  # the head of a compressed one may look like the output that comes first in it
     try:
-        if is_mark(path.name):
+        if is_mark(path.name) and path.is_file():
             with path.open("rb") as file:
                 return Seen(tags=origin([], [], {path.name: file.read(MAX_MARK_BYTES + 1)}))
         known = _recognised(path)
@@ -286,6 +288,8 @@ def _recognised(place: Place) -> Seen:
 
 def _look_at_member(member: Member) -> Seen:
     """What the first bytes of a member tell."""
+    if is_mark(member.name) and isinstance(member.content, bytes):
+        return Seen(tags=origin([], [], {member.name: member.content}))
     known = _recognised(member)
     if may_state(member.name):
         with suppress(InputError), open_head(member) as source:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from mlpdata.errors import InputError, NotRecognised, UsageError
-from mlpdata.layouts import origin, passed_over
+from mlpdata.layouts import not_entered, origin, passed_over
 from mlpdata.reaction_paths import Image, ImagesInArchive
 from mlpdata.readers.members import Entry, Index, is_archive
 from mlpdata.readers.place import Member, Place, beside
 from mlpdata.readers.registry import recognise_file
 from mlpdata.scan import Cache, Seen, look, members, seen, sha256_of
+from mlpdata.schema.sidecar import SIDECAR
 from mlpdata.tree import Entry as FileEntry
 from mlpdata.tree import Folder, PassedOver, entry_of, folders
+
+IN_ARCHIVE = "sidecars count beside an archive, not in it"
+"""Why the one in an archive says nothing."""
 
 
 class Companion(NamedTuple):
@@ -51,6 +55,8 @@ class Sighting:
     """In an archive: where it and its companions are."""
     image: Image | None = None
     """In an archive: its place on a reaction path."""
+    is_part: bool = False
+    """Whether it is a companion of another file of its folder, or of its archive."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """What the workflow tool that ran it says of it."""
 
@@ -128,14 +134,17 @@ def _in_folder(folder: Folder, tree: _Tree) -> Iterator[Sighting]:
     tags = origin(folder.name.split("/"), around.keys(), {})
     for known in around.values():
         tags.update(known.tags)
+    companions = {name: _beside(folder.path / name, one, around) for name, one in around.items() if one.belonging}
+    parts = {one.path.name for some in companions.values() for one in some}
     for entry in folder.entries:
         path, name = folder.path / entry.name, folder.named(entry.name)
         if is_archive(entry.name):
             yield from _in_archive(path, name, entry, tree)
             continue
-        known = around[entry.name]
-        companions = _beside(path, known, around) if known.belonging else ()
-        yield Sighting(path, name, folder.path, tree.top, tree.name, entry, known, companions=companions, tags=tags)
+        yield Sighting(
+            path, name, folder.path, tree.top, tree.name, entry, around[entry.name],
+            companions=companions.get(entry.name, ()), is_part=entry.name in parts, tags=tags,
+        )  # fmt: skip
 
 
 def _in_archive(path: Path, name: str, entry: FileEntry, tree: _Tree) -> Iterator[Sighting]:
@@ -145,27 +154,86 @@ def _in_archive(path: Path, name: str, entry: FileEntry, tree: _Tree) -> Iterato
     except InputError as error:
         yield Sighting(path, name, path.parent, tree.top, tree.name, entry, Seen(error=(error.code, error.message)))
         return
-    tree.passed_over.extend(PassedOver(f"{name}!{one.name}", one.reason) for one in held.passed_over)
+    for left_out in held.passed_over:
+        reason = passed_over(posixpath.basename(left_out.name), ()) or left_out.reason
+        tree.passed_over.append(PassedOver(f"{name}!{left_out.name}", reason))
     if held.fault:
         fault = f"expected a whole archive, found: {held.fault} What comes before is read."
         yield Sighting(path, name, path.parent, tree.top, tree.name, entry, Seen(error=(InputError.code, fault)))
-    images = ImagesInArchive()
+    shelves = _Shelves(name, held)
     for one in held.entries.values():
-        images.add(one.path, one.seen.images if one.seen is not None else "")
-    for one in held.entries.values():
-        if one.symlink or any(part.startswith(".") for part in one.path.split("/")):
-            continue
-        reason = passed_over(posixpath.basename(one.path), held.names_beside(one.path))
+        if not one.symlink and shelves.holds(one.path):
+            yield _member(path, name, entry, tree, one, shelves)
+    tree.passed_over.extend(PassedOver(f"{name}!{one}", reason) for one, reason in shelves.passed_over.items())
+
+
+class _Shelves:
+    """The folders of an archive, and what a walk would say of them.
+
+    Args:
+        name: of the archive, root-relative.
+        held: what it holds.
+    """
+
+    def __init__(self, name: str, held: Index[Seen]) -> None:
+        self.held = held
+        self.images = ImagesInArchive()
+        self.parts: set[str] = set()
+        """Paths of the files that are companions of others."""
+        self.passed_over: dict[str, str] = {}
+        """Files and folders that are not looked into, and why."""
+        self._above = name.split("/")[:-1]
+        self._marks: dict[str, dict[str, Mapping[str, str]]] = {}
+        self._tags: dict[str, Mapping[str, str]] = {}
+        self._closed: dict[str, bool] = {}
+        for path, one in held.entries.items():
+            known = one.seen or Seen()
+            self.images.add(path, known.images)
+            if known.tags:
+                folder, file = posixpath.split(path)
+                self._marks.setdefault(folder, {})[file] = known.tags
+            if known.belonging:
+                self.parts.update(held.companions(path, known.belonging))
+
+    def holds(self, path: str) -> bool:
+        """Whether a walk would look at a file; if it would not, the reason is kept."""
+        folder, file = posixpath.split(path)
+        if folder not in self._closed:
+            self._closed[folder] = self._is_closed(folder)
+        if self._closed[folder] or file.startswith("."):
+            return False
+        reason = IN_ARCHIVE if file == SIDECAR else passed_over(file, self.held.names_in(folder))
         if reason:
-            tree.passed_over.append(PassedOver(f"{name}!{one.path}", reason))
-        else:
-            yield replace(_member(path, name, entry, tree, one, held), image=images.of(one.path))
+            self.passed_over[path] = reason
+        return not reason
+
+    def _is_closed(self, folder: str) -> bool:
+        """Whether a walk would not enter a folder, or one above it."""
+        parts = folder.split("/")
+        for number, part in enumerate(parts):
+            if part.startswith("."):
+                return True
+            if reason := not_entered(part, self.held.names_in("/".join(parts[:number]))):
+                self.passed_over["/".join(parts[: number + 1])] = reason
+                return True
+        return False
+
+    def tags(self, path: str) -> Mapping[str, str]:
+        """What the workflow tool that ran a file says of it."""
+        folder = posixpath.dirname(path)
+        if folder not in self._tags:
+            tags = origin([*self._above, *folder.split("/")], self.held.names_in(folder), {})
+            for _, one in sorted(self._marks.get(folder, {}).items()):
+                tags.update(one)
+            self._tags[folder] = tags
+        return self._tags[folder]
 
 
-def _member(archive: Path, name: str, entry: FileEntry, tree: _Tree, one: Entry[Seen], held: Index[Seen]) -> Sighting:
+def _member(archive: Path, name: str, entry: FileEntry, tree: _Tree, one: Entry[Seen], shelves: _Shelves) -> Sighting:
     """A file in an archive."""
+    entries = shelves.held.entries
     known = Seen(error=(InputError.code, one.fault)) if one.fault or one.seen is None else one.seen
-    needed = held.companions(one.path, known.belonging) if known.belonging else []
+    needed = [entries[path] for path in shelves.held.companions(one.path, known.belonging)] if known.belonging else []
     return Sighting(
         Member(archive, one.path, b""),
         name,
@@ -175,10 +243,11 @@ def _member(archive: Path, name: str, entry: FileEntry, tree: _Tree, one: Entry[
         entry,
         known._replace(sha256=one.sha256),
         one.path,
-        tuple(
-            Companion(Member(archive, path, b""), held.entries[path].sha256, held.entries[path].size) for path in needed
-        ),
-        (one, *(held.entries[path] for path in needed)),
+        tuple(Companion(Member(archive, other.path, b""), other.sha256, other.size) for other in needed),
+        (one, *needed),
+        shelves.images.of(one.path),
+        one.path in shelves.parts,
+        shelves.tags(one.path),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mlpdata.api import Store
 from mlpdata.intake import sync
@@ -40,3 +41,9 @@ def rows(store: Path | str, columns: str, table: str = "calculations", order: st
 def fresh(tree: Path, store: Path) -> str | None:
     """The content of one exact sync of a tree into a store of its own, which all others must reach."""
     return sync(tree, store, exact=True).content
+
+
+def as_fresh(tree: Path, store: Path) -> bool:
+    """Whether a store shows what one fresh exact sync of the tree shows."""
+    with TemporaryDirectory() as folder:
+        return bool(Store(store).snapshot().content == fresh(tree, Path(folder) / "store"))

@@ -109,6 +109,8 @@ def between(frames: Frames, after: I64) -> Steps:
     Left out are those between different atoms, without labels or with an SCF that gave up, without any motion, or too
     long for the trapezoid.
     """
+    if not len(after):
+        return NO_STEPS
     cells = _whole_cells(frames)
     usable = np.isfinite(frames.energy) & (frames.n_atoms > 0) & (frames.get("scf_converged") != NO) & ~_is_flat(cells)
     after = after[usable[after] & usable[after - 1] & (frames.n_atoms[after] == frames.n_atoms[after - 1])]
@@ -150,7 +152,8 @@ class _Pairs:
         self.owner = np.repeat(np.arange(len(after)), sizes)
         self.cells = cells[after - 1], cells[after]
         self.middle = (self.cells[0] + self.cells[1]) / 2
-        self.strain = np.linalg.inv(self.middle) @ (self.cells[1] - self.cells[0])
+        self.inverse = np.linalg.inv(self.middle)
+        self.strain = self.inverse @ (self.cells[1] - self.cells[0])
         self.largest_strain = np.abs(self.strain).max(axis=(1, 2))
 
     def sum(self, per_atom: F64) -> F64:
@@ -170,9 +173,10 @@ class _Pairs:
         if self.largest_strain.max() > STILL:
             whole = np.arange(len(moves))
         else:  # one lattice: only atoms that crossed a face have another image nearer
-            heights = 1 / np.linalg.norm(np.linalg.inv(self.middle), axis=1)
+            heights = 1 / np.linalg.norm(self.inverse, axis=1)
             whole = np.unique(np.flatnonzero(np.abs(moves) > heights.min() / 2 / np.sqrt(3)) // 3)
-        moves[whole] = self._nearest(first[whole], second[whole], self.owner[whole])
+        if len(whole):
+            moves[whole] = self._nearest(first[whole], second[whole], self.owner[whole])
         return moves
 
     def _nearest(self, first: F64, second: F64, owner: I64) -> F64:
@@ -184,6 +188,9 @@ class _Pairs:
 
     def stress_work(self) -> tuple[F64, F64]:
         """Volume * stress : strain, and what bounds its error; zero where the lattice stands still [eV]."""
+        still = self.largest_strain < STILL
+        if still.all():
+            return np.zeros(len(still)), np.zeros(len(still))
         stress = self.frames.stress
         first, second = (
             stress[rows] * np.abs(np.linalg.det(cells))[:, None, None]
@@ -191,7 +198,6 @@ class _Pairs:
         )
         work = ((first + second) / 2 * self.strain).sum(axis=(1, 2))
         error = (np.abs(second - first) * np.abs(self.strain)).sum(axis=(1, 2))
-        still = self.largest_strain < STILL
         return np.where(still, 0.0, work), np.where(still, 0.0, error)
 
 

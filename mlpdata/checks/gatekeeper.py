@@ -39,6 +39,8 @@ class Gatekeeper:
         kept = np.ones(len(frames), bool)
         left_out: list[LeftOut] = []
         for finding in report.findings:
+            if not finding.n_caught:
+                continue
             caught = finding.indices[kept[finding.indices]]  # the first gate that rejects a configuration says why
             if finding.severity == "reject":
                 kept[caught] = False

@@ -7,6 +7,7 @@ come this far: readers leave such configurations out, and `Frames` cannot hold t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 
 from mlpdata.checks import energy_work, measures
 from mlpdata.checks.energy_work import Steps
-from mlpdata.checks.measures import MIN_CELL, Circumstances, Facts, Mask
+from mlpdata.checks.measures import MIN_CELL, Block, Circumstances, Mask
 from mlpdata.errors import UsageError
 from mlpdata.frames import I64, Frames
 from mlpdata.schema.params import CheckParams
@@ -40,19 +41,14 @@ class Gate(NamedTuple):
     """reject: the configuration stays out; mark: it enters, and the report counts it."""
     applies: str
     """What the gate judges."""
-    measure: Callable[[Frames, Facts], F64]
+    measure: Callable[[Block], F64]
     """One number a configuration, shape (n_configurations,); NaN where the gate does not apply."""
-    bound: Callable[[Facts], float]
+    bound: Callable[[Block], float]
     """A configuration is caught when its measure is above the bound."""
     reason: str
     """What was expected and what a caught configuration shows; `{bound}` stands for the bound."""
     below: bool = False
     """Whether it is caught below the bound instead."""
-
-    def caught(self, value: F64, facts: Facts) -> Mask:
-        """Which measures are past the bound; NaN never is."""
-        bound = self.bound(facts)
-        return value < bound if self.below else value > bound
 
 
 @dataclass(frozen=True)
@@ -127,21 +123,30 @@ def run_gates(
     with np.errstate(over="ignore", invalid="ignore"):  # a printed 1E+200 is caught by its gate, not by a warning
         working = circumstances.work_changes_energy
         steps = energy_work.steps(frames, before, calculation) if working else energy_work.NO_STEPS
-        facts = Facts(params, circumstances, steps)
-        return GateReport(len(frames), tuple(_apply(gate, frames, facts) for gate in GATES), steps)
+        return GateReport(len(frames), _findings(Block(frames, params, circumstances, steps)), steps)
 
 
-def _apply(gate: Gate, frames: Frames, facts: Facts) -> Finding:
-    value = gate.measure(frames, facts)
-    judged = value[np.isfinite(value)]
-    worst = (judged.min() if gate.below else judged.max()) if len(judged) else None
-    return Finding(
-        gate.name,
-        gate.severity,
-        gate.reason.format(bound=gate.bound(facts)),
-        applied=int((~np.isnan(value)).sum()),
-        worst=None if worst is None else float(worst),
-        indices=np.flatnonzero(gate.caught(value, facts)),
+def _findings(block: Block) -> tuple[Finding, ...]:
+    """What each gate finds; all are judged together, since a block may be a single configuration."""
+    values = np.array([gate.measure(block) for gate in GATES])
+    bounds = [gate.bound(block) for gate in GATES]
+    sides = np.where([gate.below for gate in GATES], -1.0, 1.0)
+    outward = values * sides[:, None]
+    caught = outward > (sides * bounds)[:, None]  # NaN never is
+    applied = (~np.isnan(values)).sum(axis=1)
+    worst = np.where(np.isfinite(values), outward, -np.inf).max(axis=1, initial=-np.inf)
+    return tuple(
+        Finding(
+            gate.name,
+            gate.severity,
+            gate.reason.format(bound=bound),
+            applied=n,
+            worst=farthest if math.isfinite(farthest) else None,
+            indices=np.flatnonzero(mask),
+        )
+        for gate, bound, n, farthest, mask in zip(
+            GATES, bounds, applied.tolist(), (worst * sides).tolist(), caught, strict=True
+        )
     )
 
 
@@ -172,7 +177,7 @@ def _joined(gate: Gate, parts: Sequence[Finding], starts: I64) -> Finding:
     )
 
 
-def _flag(_: Facts) -> float:
+def _flag(_: Block) -> float:
     """Bound of a measure that is 0 or 1."""
     return 0.5
 
@@ -207,7 +212,7 @@ GATES: tuple[Gate, ...] = (
         "reject",
         f"molecules without a cell whose forces sum to a tenth of the torque at most, {FREE}",
         measures.turned_torque,
-        lambda facts: TURNED * facts.net_force,
+        lambda block: TURNED * block.most_net_force,
         "expected forces in the frame of the positions, found a torque above {bound:g} eV/angstrom an atom: "
         "other axes.",
     ),
@@ -215,7 +220,7 @@ GATES: tuple[Gate, ...] = (
         "cell",
         "reject",
         "periodic configurations",
-        measures.cell_volume,
+        lambda block: block.cell_volume,
         lambda _: MIN_CELL,
         "expected a cell with a volume, found a flat one.",
         below=True,
@@ -225,7 +230,7 @@ GATES: tuple[Gate, ...] = (
         "mark",
         "every configuration",
         measures.closest_pair,
-        lambda facts: facts.params.min_distance,
+        lambda block: block.params.min_distance,
         "expected atoms at least {bound:g} of their covalent radii apart, found a closer pair.",
         below=True,
     ),
@@ -234,23 +239,23 @@ GATES: tuple[Gate, ...] = (
         "mark",
         "where there are forces",
         measures.largest_force,
-        lambda facts: facts.params.max_force,
+        lambda block: block.params.max_force,
         "expected forces up to {bound:g} eV/angstrom, found a larger one.",
     ),
     Gate(
         "net-force",
         "mark",
         FREE,
-        measures.net_force,
-        lambda facts: facts.net_force,
+        lambda block: block.net_force,
+        lambda block: block.most_net_force,
         "expected forces that sum to zero, found more than {bound:g} eV/angstrom an atom.",
     ),
     Gate(
         "torque",
         "mark",
         f"molecules, {FREE}",
-        measures.torque,
-        lambda facts: facts.net_force,
+        lambda block: block.torque,
+        lambda block: block.most_net_force,
         "expected forces without torque, found more than {bound:g} eV/angstrom an atom: another orientation.",
     ),
     Gate(
@@ -259,7 +264,7 @@ GATES: tuple[Gate, ...] = (
         "adjacent steps of one calculation, physical forces and the energy that they derive from, no atom farther "
         "than 0.3 angstrom, no strain above 0.1",
         measures.work_error,
-        lambda facts: facts.params.work_error,
+        lambda block: block.params.work_error,
         "expected the energy to change by the work since the step before, found more than {bound:g} times what "
         "the trapezoid and noise explain.",
     ),

@@ -6,7 +6,9 @@ ones need not sum to zero.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,178 +55,215 @@ class Circumstances(NamedTuple):
         return self.forces_are in {"physical", "zeroed_on_fixed"} and self.energy_kind in CONSISTENT
 
 
-class Facts(NamedTuple):
-    """What a measure may ask beyond the configurations themselves."""
+@dataclass(frozen=True)
+class Block:
+    """A block of configurations, with what its run says of it; what several measures ask for is worked out once."""
 
+    frames: Frames
     params: CheckParams
     circumstances: Circumstances
     steps: Steps
     """The steps between adjacent configurations of the block whose energies work can explain."""
 
-    @property
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @cached_property
     def noise(self) -> Noise:
         """What sound labels of the code stray by."""
         return noise(self.circumstances.code, self.circumstances.acted_on)
 
     @property
-    def net_force(self) -> float:
+    def most_net_force(self) -> float:
         """Bound of the net force an atom [eV/angstrom]."""
         return self.params.net_force or self.noise.force
 
+    @cached_property
+    def forces(self) -> F64:
+        """Forces [eV/angstrom], shape (n, 3); NaN where absent."""
+        return self.frames.forces
 
-def _reduce(ufunc: np.ufunc, per_atom: F64, frames: Frames, empty: float) -> F64:
-    """`per_atom` reduced over the atoms of each configuration; `empty` where there is none."""
-    reduced = np.full((len(frames), *per_atom.shape[1:]), empty)
-    filled = frames.n_atoms > 0  # for an empty range reduceat gives the next element
-    if filled.any():
-        reduced[filled] = ufunc.reduceat(per_atom, frames.atom_start[:-1][filled], axis=0)
-    return reduced
+    @cached_property
+    def has_energy(self) -> Mask:
+        """Configurations with an energy."""
+        return ~np.isnan(self.frames.energy)
 
+    @cached_property
+    def has_forces(self) -> Mask:
+        """Configurations with forces on an atom."""
+        return self.any(~np.isnan(self.forces[:, 0]))
 
-def _sum(per_atom: F64, frames: Frames) -> F64:
-    return _reduce(np.add, per_atom, frames, 0.0)
+    @cached_property
+    def is_molecule(self) -> Mask:
+        """Configurations that are not periodic along any direction."""
+        molecules: Mask = (self.frames.pbc == 0).all(axis=1)
+        return molecules
 
+    @cached_property
+    def forces_are_free(self) -> Mask:
+        """Configurations whose forces ought to sum to zero: physical, nothing acts from outside, no atom is held.
 
-def _any(per_atom: Mask, frames: Frames) -> Mask:
-    return _sum(per_atom.astype(np.float64), frames) > 0.5
+        A ghost atom has basis functions and a force, but is not in the table of atoms of every code.
+        """
+        frames = self.frames
+        if self.circumstances.forces_are != "physical" or self.circumstances.acted_on:
+            return np.zeros(len(frames), bool)
+        held = frames.atomic_numbers == 0
+        if "force_mask" in frames:
+            held |= frames.get("force_mask") == NO
+        if "fixed" in frames:
+            held |= (frames.get("fixed") == YES).any(axis=1)
+        return ~self.any(held)
+
+    @cached_property
+    def net_force(self) -> F64:
+        """Length of the sum of the forces an atom [eV/angstrom]."""
+        total = np.linalg.norm(self.sum(self.forces), axis=1)
+        return _where(self.forces_are_free, total / np.maximum(self.frames.n_atoms, 1))
+
+    @cached_property
+    def torque(self) -> F64:
+        """Torque of a molecule an atom, over its radius of gyration [eV/angstrom]."""
+        frames = self.frames
+        applies = self.forces_are_free & self.is_molecule & (frames.n_atoms > 1)
+        if not applies.any():
+            return np.full(len(frames), np.nan)
+        n_atoms = np.maximum(frames.n_atoms, 1)
+        centre = self.sum(frames.positions) / n_atoms[:, None]
+        arms = frames.positions - centre[frames.configuration_of_atom]
+        radius = np.sqrt(self.sum((arms**2).sum(axis=1)) / n_atoms)
+        turn = np.linalg.norm(self.sum(np.cross(arms, self.forces)), axis=1)
+        applies &= radius > 0
+        return _where(applies, turn / n_atoms / np.where(applies, radius, 1.0))
+
+    @cached_property
+    def cell_volume(self) -> F64:
+        """Volume (area, length) that the periodic vectors span when scaled to length one; 0 where one is missing."""
+        axes = self.frames.pbc.astype(bool)
+        vectors = np.where(axes[:, :, None], np.nan_to_num(self.frames.cell), 0.0)
+        length = np.linalg.norm(vectors, axis=2, keepdims=True)
+        unit = vectors / np.where(length > 0, length, 1.0)
+        gram = unit @ unit.transpose(0, 2, 1) + np.eye(3) * ~axes[:, :, None]
+        return _where(~self.is_molecule, np.sqrt(np.maximum(np.linalg.det(gram), 0.0)))
+
+    def sum(self, per_atom: F64) -> F64:
+        """`per_atom` summed over the atoms of each configuration."""
+        total: F64 = self.reduced(np.add, per_atom, 0.0)
+        return total
+
+    def any(self, per_atom: Mask) -> Mask:
+        """Whether `per_atom` is true of an atom of each configuration."""
+        found: Mask = self.reduced(np.logical_or, per_atom, False)
+        return found
+
+    def reduced(self, ufunc: np.ufunc, per_atom: NDArray[Any], empty: float) -> NDArray[Any]:
+        """`per_atom` reduced over the atoms of each configuration; `empty` where there is none."""
+        filled = self.frames.n_atoms > 0  # for an empty range reduceat gives the next element
+        reduced = np.full((len(filled), *per_atom.shape[1:]), empty, per_atom.dtype)
+        if filled.any():
+            reduced[filled] = ufunc.reduceat(per_atom, self.frames.atom_start[:-1][filled], axis=0)
+        return reduced
+
+    def constant(self, value: float) -> F64:
+        """The same number for each configuration."""
+        return np.full(len(self.frames), float(value))
 
 
 def _where(applies: Mask, value: F64) -> F64:
     return np.where(applies, value, np.nan)
 
 
-def _free_forces(frames: Frames, facts: Facts) -> Mask:
-    """Configurations whose forces ought to sum to zero: physical, nothing acts from outside, no atom is held.
-
-    A ghost atom has basis functions and a force, but is not in the table of atoms of every code.
-    """
-    if facts.circumstances.forces_are != "physical" or facts.circumstances.acted_on:
-        return np.zeros(len(frames), bool)
-    held = (frames.get("force_mask") == NO) | (frames.get("fixed") == YES).any(axis=1) | (frames.atomic_numbers == 0)
-    return ~_any(held, frames)
-
-
-def net_force(frames: Frames, facts: Facts) -> F64:
-    """Length of the sum of the forces an atom [eV/angstrom]."""
-    total = np.linalg.norm(_sum(frames.forces, frames), axis=1)
-    return _where(_free_forces(frames, facts), total / np.maximum(frames.n_atoms, 1))
-
-
-def torque(frames: Frames, facts: Facts) -> F64:
-    """Torque of a molecule an atom, over its radius of gyration [eV/angstrom]."""
-    applies = _free_forces(frames, facts) & (frames.pbc == 0).all(axis=1) & (frames.n_atoms > 1)
-    if not applies.any():
-        return np.full(len(frames), np.nan)
-    n_atoms = np.maximum(frames.n_atoms, 1)
-    centre = _sum(frames.positions, frames) / n_atoms[:, None]
-    arms = frames.positions - centre[frames.configuration_of_atom]
-    radius = np.sqrt(_sum((arms**2).sum(axis=1), frames) / n_atoms)
-    turn = np.linalg.norm(_sum(np.cross(arms, frames.forces), frames), axis=1)
-    applies &= radius > 0
-    return _where(applies, turn / n_atoms / np.where(applies, radius, 1.0))
-
-
-def turned_torque(frames: Frames, facts: Facts) -> F64:
+def turned_torque(block: Block) -> F64:
     """The torque where nothing but another orientation of the forces explains it [eV/angstrom].
 
     Forces that sum to zero and yet turn a free molecule as much as random ones would are given in other axes than the
     positions (pitfall G1). What acts from outside pulls as well; images of a molecule in a cell may turn it.
     """
-    value = torque(frames, facts)
+    value = block.torque
     if np.isnan(value).all():
         return value
     # arms and forces that do not know of each other add up as chance does, to 1 / sqrt(n) of the force an atom
-    random = np.sqrt(_sum((frames.forces**2).sum(axis=1), frames)) / np.maximum(frames.n_atoms, 1)
-    turned = (value > TURNED_SHARE * random) & (net_force(frames, facts) < TURNED_SHARE * value)
-    return _where(turned & np.isnan(frames.cell[:, 0, 0]), value)
+    random = np.sqrt(block.sum((block.forces**2).sum(axis=1))) / np.maximum(block.frames.n_atoms, 1)
+    turned = (value > TURNED_SHARE * random) & (block.net_force < TURNED_SHARE * value)
+    return _where(turned & np.isnan(block.frames.cell[:, 0, 0]), value)
 
 
-def work_error(frames: Frames, facts: Facts) -> F64:
+def work_error(block: Block) -> F64:
     """Change of the energy that the work of a step leaves unexplained, over what trapezoid and noise explain."""
-    tolerance = facts.steps.tolerance(frames.n_atoms, energy=facts.noise.energy, force=facts.noise.force)
-    value = np.full(len(frames), np.nan)
-    value[facts.steps.after] = facts.steps.error / tolerance
+    steps, noise = block.steps, block.noise
+    value = np.full(len(block), np.nan)
+    if len(steps.after):
+        tolerance = steps.tolerance(block.frames.n_atoms, energy=noise.energy, force=noise.force)
+        value[steps.after] = steps.error / tolerance
     return value
 
 
-def projected_forces(frames: Frames, facts: Facts) -> F64:
+def projected_forces(block: Block) -> F64:
     """1 where there are forces of which a part was taken away, as on images of a band; 0 where they are whole."""
-    return _where(_have_forces(frames), np.full(len(frames), float(facts.circumstances.forces_are == "projected")))
+    return _where(block.has_forces, block.constant(block.circumstances.forces_are == "projected"))
 
 
-def learned_labels(frames: Frames, facts: Facts) -> F64:
+def learned_labels(block: Block) -> F64:
     """1 where a machine-learned potential gave the labels (pitfall V11), 0 where electrons did."""
-    learned = "ml" in {facts.circumstances.forces_are, facts.circumstances.energy_kind}
-    return _where(_have_forces(frames) | ~np.isnan(frames.energy), np.full(len(frames), float(learned)))
+    learned = "ml" in {block.circumstances.forces_are, block.circumstances.energy_kind}
+    return _where(block.has_forces | block.has_energy, block.constant(learned))
 
 
-def _have_forces(frames: Frames) -> Mask:
-    return _any(~np.isnan(frames.forces[:, 0]), frames)
-
-
-def largest_force(frames: Frames, facts: Facts) -> F64:
+def largest_force(block: Block) -> F64:
     """Largest force on an atom [eV/angstrom]."""
-    largest = _reduce(np.maximum, np.linalg.norm(frames.forces, axis=1), frames, np.nan)
-    return largest if facts.circumstances.forces_are != "absent" else np.full(len(frames), np.nan)
+    if block.circumstances.forces_are == "absent":
+        return block.constant(np.nan)
+    largest: F64 = block.reduced(np.maximum, np.linalg.norm(block.forces, axis=1), np.nan)
+    return largest
 
 
-def asymmetry(frames: Frames, _: Facts) -> F64:
+def asymmetry(block: Block) -> F64:
     """Largest difference between the stress and its transpose [eV/angstrom^3]."""
-    value: F64 = np.abs(frames.stress - frames.stress.transpose(0, 2, 1)).max(axis=(1, 2))
+    stress = block.frames.stress
+    value: F64 = np.abs(stress - stress.transpose(0, 2, 1)).max(axis=(1, 2))
     return value
 
 
-def cell_volume(frames: Frames, _: Facts) -> F64:
-    """Volume (area, length) that the periodic vectors span when scaled to length one; 0 where one is missing."""
-    axes = frames.pbc.astype(bool)
-    vectors = np.where(axes[:, :, None], np.nan_to_num(frames.cell), 0.0)
-    length = np.linalg.norm(vectors, axis=2, keepdims=True)
-    unit = vectors / np.where(length > 0, length, 1.0)
-    gram = unit @ unit.transpose(0, 2, 1) + np.eye(3) * ~axes[:, :, None]
-    return _where(np.any(axes, axis=1), np.sqrt(np.maximum(np.linalg.det(gram), 0.0)))
-
-
-def closest_pair(frames: Frames, facts: Facts) -> F64:
+def closest_pair(block: Block) -> F64:
     """Smallest distance over the sum of covalent radii; infinite where no pair is within 2.5 angstrom or the bound."""
-    value = np.full(len(frames), np.nan)
-    searched = ~(cell_volume(frames, facts) < MIN_CELL)
-    block = frames if searched.all() else frames.select(searched)  # the block itself remembers what was found
-    reach = facts.params.min_distance * 2 * float(RADII[block.atomic_numbers].max(initial=0.0))
-    found = block.closest if reach <= CLOSE else closest_pairs(block, reach)
+    value = np.full(len(block), np.nan)
+    searched = ~(block.cell_volume < MIN_CELL)
+    frames = block.frames if searched.all() else block.frames.select(searched)  # the block itself remembers it
+    reach = block.params.min_distance * 2 * float(RADII[frames.atomic_numbers].max(initial=0.0))
+    found = frames.closest if reach <= CLOSE else closest_pairs(frames, reach)
     value[searched] = np.where(np.isnan(found.ratio), np.inf, found.ratio)
     return value
 
 
-def not_converged(frames: Frames, _: Facts) -> F64:
+def not_converged(block: Block) -> F64:
     """1 where the output says that the self-consistency loop did not converge, 0 where it did."""
-    flag = frames.get("scf_converged")
+    flag = block.frames.get("scf_converged")
     return _where(flag != UNKNOWN, (flag == NO).astype(np.float64))
 
 
-def spin_parity(frames: Frames, _: Facts) -> F64:
+def spin_parity(block: Block) -> F64:
     """1 where electrons and multiplicity of a molecule do not fit: an even number of electrons has odd 2S + 1.
 
     Effective core potentials take away closed shells, an even number of electrons, and change nothing.
     """
-    multiplicity, charge = frames.get("multiplicity"), frames.get("charge")
+    multiplicity, charge = block.frames.get("multiplicity"), block.frames.get("charge")
     whole = np.abs(charge - np.round(charge)) < 1e-6
-    applies: Mask = (multiplicity > 0) & whole & (frames.pbc == 0).all(axis=1)
-    electrons = _sum(frames.atomic_numbers.astype(np.float64), frames) - np.where(applies, np.round(charge), 0.0)
+    applies: Mask = (multiplicity > 0) & whole & block.is_molecule
+    electrons = block.sum(block.frames.atomic_numbers.astype(np.float64)) - np.where(applies, np.round(charge), 0.0)
     return _where(applies, ((electrons + multiplicity) % 2 == 0).astype(np.float64))
 
 
-def missing_forces(frames: Frames, facts: Facts) -> F64:
+def missing_forces(block: Block) -> F64:
     """1 where there is an energy without forces on every atom, 0 where both are there."""
-    absent = _any(np.isnan(frames.forces[:, 0]), frames) | np.array(facts.circumstances.forces_are == "absent")
-    return _where(~np.isnan(frames.energy), absent.astype(np.float64))
+    absent = block.any(np.isnan(block.forces[:, 0])) | np.array(block.circumstances.forces_are == "absent")
+    return _where(block.has_energy, absent.astype(np.float64))
 
 
-def missing_energy(frames: Frames, _: Facts) -> F64:
+def missing_energy(block: Block) -> F64:
     """1 where there are forces without an energy, 0 where both are there."""
-    return _where(_have_forces(frames), np.isnan(frames.energy).astype(np.float64))
+    return _where(block.has_forces, (~block.has_energy).astype(np.float64))
 
 
-def inconsistent_energy(frames: Frames, facts: Facts) -> F64:
+def inconsistent_energy(block: Block) -> F64:
     """1 where the energy is not known to be the one that forces derive from, or is an enthalpy (pitfall V3)."""
-    wrong = facts.circumstances.energy_kind not in CONSISTENT
-    return _where(~np.isnan(frames.energy), np.full(len(frames), float(wrong)))
+    return _where(block.has_energy, block.constant(block.circumstances.energy_kind not in CONSISTENT))

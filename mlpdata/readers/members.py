@@ -9,7 +9,7 @@ import functools
 import hashlib
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -26,8 +26,12 @@ T = TypeVar("T")
 
 _ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".zip")
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-COMPRESSED_HEAD = 1 << 20
-"""Stored bytes of a compressed member that give its first 64 KiB: a block of bzip2 gives nothing before it is whole."""
+LONG_HEAD = 1 << 20
+"""Stored bytes of a compressed member that give its first 64 KiB: a block of bzip2 gives nothing before it is whole. What
+workflow tools write of a job is JSON of no more bytes, which says nothing unless it is whole."""
+
+LONGEST_PATH = 4096
+"""Longest path that systems take [characters]."""
 
 
 def is_archive(name: str) -> bool:
@@ -80,22 +84,25 @@ class Index(Generic[T]):
     def companions(self, path: str, belonging: Belonging) -> list[str]:
         """Paths of the files beside `path` that belong to its run; empty files are as good as none."""
         folder = posixpath.dirname(path)
-        names = {*belonging.names, *(self._folders.get(folder, ()) if belonging.pattern else ())}
+        names = {*belonging.names, *(self.names_in(folder) if belonging.pattern else ())}
         paths = (posixpath.normpath(posixpath.join(folder, name)) for name in belonging.among(names))
         return [one for one in paths if one in self.entries and self.entries[one].size]
 
-    def names_beside(self, path: str) -> Sequence[str]:
-        """Names of the files in the folder of `path`, its own included."""
-        return self._folders[posixpath.dirname(path)]
+    def names_in(self, folder: str) -> Collection[str]:
+        """Names of the files in a folder, and of its folders that hold files; the empty path is the top."""
+        return self._folders.get(folder, ())
 
     @functools.cached_property
-    def _folders(self) -> Mapping[str, Sequence[str]]:
-        """Names of files by the folder that they are in."""
-        folders = defaultdict(list)
+    def _folders(self) -> Mapping[str, Collection[str]]:
+        """Names of files, and of folders that hold files, by the folder that they are in."""
+        names: dict[str, dict[str, None]] = defaultdict(dict)
         for path in self.entries:
             folder, name = posixpath.split(path)
-            folders[folder].append(name)
-        return folders
+            names[folder][name] = None
+        for path in filter(None, list(names)):
+            folder, name = posixpath.split(path)
+            names[folder][name] = None
+        return names
 
 
 def index(archive: Path, look: Callable[[Member], T], limits: Limits = LIMITS) -> Index[T]:
@@ -152,6 +159,8 @@ def _path(name: str) -> str:
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if name.startswith("/") or ".." in parts or not parts:
         raise InputError("expected a path inside the archive, found one that leads out of it.")
+    if len(name) > LONGEST_PATH:
+        raise InputError(f"expected a path of at most {LONGEST_PATH} characters, found a longer one.")
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -214,7 +223,7 @@ class _Indexing(Generic[T]):
         for piece in part.pieces():
             digest.update(piece)
             size += len(piece)
-            _add_to_head(head, piece)
+            _add_to_head(head, piece, path)
         seen = None if part.fault else self._look(Member(self._archive, path, bytes(head)))
         return Entry(path, part.number, size, part.mtime, digest.hexdigest(), seen, part.cut, part.fault)
 
@@ -242,9 +251,10 @@ class _Indexing(Generic[T]):
         """Look at files under the other names that hard links give them: readers ask for names, too."""
         for part in Through(self._archive, limits) if self._renamed else ():
             head = bytearray()
-            for piece in part.pieces() if part.number in self._renamed else ():
-                _add_to_head(head, piece)
-            for path in self._renamed.pop(part.number, ()):
+            paths = self._renamed.pop(part.number, set())
+            for piece in part.pieces() if paths else ():
+                _add_to_head(head, piece, *paths)
+            for path in paths:
                 entry = self.entries.get(path)
                 if entry is not None and entry.number == part.number and not entry.fault:
                     seen = self._look(Member(self._archive, path, bytes(head)))
@@ -253,9 +263,9 @@ class _Indexing(Generic[T]):
                 return
 
 
-def _add_to_head(head: bytearray, piece: bytes) -> None:
-    """Add what is still wanted of the first bytes of a file."""
-    wanted = COMPRESSED_HEAD if codec_by(head or piece) else HEAD
+def _add_to_head(head: bytearray, piece: bytes, *paths: str) -> None:
+    """Add what is still wanted of the first bytes of a file: more of it where it is compressed, or one JSON value."""
+    wanted = LONG_HEAD if codec_by(head or piece) or any(path.endswith(".json") for path in paths) else HEAD
     head += piece[: max(0, wanted - len(head))]
 
 

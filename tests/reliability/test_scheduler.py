@@ -12,6 +12,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -211,6 +212,20 @@ def test_large_messages_are_no_reason_for_a_warning(lasting: Any, alone: IngestR
         same(sync("raw", exact=True, scheduler=lasting.scheduler_address), alone)
 
 
+def test_one_thread_of_a_worker_reads_at_a_time() -> None:
+    reading = []
+
+    def read(batch: list[Output]) -> int:
+        reading.append(batch)
+        time.sleep(0.01)
+        n_reading = len(reading)
+        reading.pop()
+        return n_reading
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(lambda _: cluster._on_worker(read, [], cluster.VERSION), range(8))) == {1}
+
+
 # killed
 
 
@@ -379,13 +394,13 @@ def test_without_the_package_the_extra_is_named(verb: Verb, monkeypatch: pytest.
 
 
 def test_workers_of_another_version_are_refused(lasting: Any, verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "__version__", "9.9")
+    monkeypatch.setattr(cluster, "VERSION", "9.9")
     answer = verb("sync", "raw", "--scheduler", lasting.scheduler_address)
     refused(answer, 2, "expected mlpdata 9.9 on the workers, found 0.1.0 on tcp://", "same environment")
 
 
 def test_workers_of_another_version_that_come_later_are_refused(lasting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "__version__", "9.9")
+    monkeypatch.setattr(cluster, "VERSION", "9.9")
     monkeypatch.setattr(cluster, "_check_workers", lambda *_: None)
     with pytest.raises(UsageError, match=r"expected mlpdata 9\.9 on the workers, found 0\.1\.0\."):
         sync("raw", scheduler=lasting.scheduler_address)

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import gzip
-import json
-import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from archives import tar
-from small_runs import DONE, MD, OTHER, fresh, put, rows, text
+from small_runs import DONE, MD, OTHER, as_fresh, put, rows, text
 
-from mlpdata import ahead, portions
+from mlpdata import ahead
 from mlpdata.annotate import annotate
 from mlpdata.api import Store
 from mlpdata.discover import Output
 from mlpdata.errors import ParseError, UsageError
-from mlpdata.intake import ingest, last_tree, sync
+from mlpdata.intake import ingest, sync
 from mlpdata.runs import Event, read_output
 from mlpdata.standing import refused_below, status
-from mlpdata.store.verify import verify
-from mlpdata.testing.faults import kill_at, recorded
-from mlpdata.testing.layouts import files
 from mlpdata.testing.springs import Run
 
 STORE = Path("store")
@@ -61,13 +54,6 @@ def ids(path: str) -> list[object]:
 
 def shown() -> list[tuple[object, ...]]:
     return rows(STORE, "path, n_configurations")
-
-
-def as_fresh() -> bool:
-    """Whether the store shows what one fresh exact sync of the tree shows."""
-    shutil.rmtree("fresh", ignore_errors=True)
-    shutil.rmtree("fresh.work", ignore_errors=True)
-    return Store(STORE).snapshot().content == fresh(TREE, Path("fresh"))
 
 
 # one commit, and only what is new
@@ -110,7 +96,7 @@ def test_a_file_that_grew_takes_the_place_of_its_beginning_and_common_frames_kee
     assert len(before) == 3
     assert ids("a/OUTCAR")[:3] == before
     assert shown() == [("a/OUTCAR", 5)]
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
 
 @pytest.mark.parametrize("lost", [30, 700])
@@ -129,7 +115,7 @@ def test_a_vasprun_that_was_cut_and_is_written_anew_is_the_same_run(lost: int) -
     assert not report.changed
     assert rows(STORE, "path, n_configurations, status") == [("a/vasprun.xml", 5, "complete")]
     assert ids("a/vasprun.xml")[: len(common)] == common
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
 
 def test_a_file_compressed_again_after_it_grew_is_the_same_run() -> None:
@@ -143,7 +129,7 @@ def test_a_file_compressed_again_after_it_grew_is_the_same_run() -> None:
 
     assert not report.changed
     assert shown() == [("a/OUTCAR.gz", 6)]
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
 
 def test_a_file_that_is_compressed_beside_itself_is_one_calculation_at_every_moment() -> None:
@@ -153,12 +139,12 @@ def test_a_file_that_is_compressed_beside_itself_is_one_calculation_at_every_mom
     packed.write_bytes(gzip.compress(text(DONE), mtime=0))
     sync(TREE)
     assert shown() == [("a/OUTCAR", 3)]
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
     plain.unlink()
     sync(TREE, exact=True)
     assert shown() == [("a/OUTCAR.gz", 3)]
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
 
 # what changed otherwise
@@ -201,7 +187,7 @@ def test_an_exact_sync_takes_the_other_run_and_the_old_one_is_gone() -> None:
 
     assert "takes the place" in report.changed[0].reason
     assert not old & set(ids("a/OUTCAR"))
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
     assert not sync(TREE, exact=True).changed
 
 
@@ -302,7 +288,7 @@ def test_annotations_outlive_the_growth_of_a_run_and_end_with_an_exact_sync() ->
 
     sync(TREE, exact=True)
     assert rows(STORE, "n_configurations, kind, tags['by']") == [(4, "aimd", None)]
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
 
 def test_a_sidecar_that_changes_changes_the_attributes_and_no_id() -> None:
@@ -315,7 +301,7 @@ def test_a_sidecar_that_changes_changes_the_attributes_and_no_id() -> None:
 
     assert rows(STORE, "license, kind, tags['batch']") == [("MIT", "random", "one")]
     assert ids("a/OUTCAR") == before
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
 
 def test_a_sidecar_that_is_taken_back_retracts_nothing_but_what_it_said() -> None:
@@ -330,7 +316,7 @@ def test_a_sidecar_that_is_taken_back_retracts_nothing_but_what_it_said() -> Non
 
     assert report.retracted == []
     assert rows(STORE, "license") == [(None,)]
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
 
 def test_templates_and_maps_speak_below_the_tree_and_report_what_they_meet(tmp_path: Path) -> None:
@@ -396,7 +382,7 @@ def test_a_restart_is_one_group_and_shows_the_overlap_once_in_whatever_order_it_
     assert rows(STORE, "path, continues, n_configurations") == CHAIN
     assert len(set(rows(STORE, '"group"'))) == 1
     assert not set(ids("run1/OUTCAR")) & set(ids("run2/OUTCAR"))
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
 
 def test_without_the_run_it_continues_a_restart_shows_its_first_configuration_again() -> None:
@@ -411,7 +397,7 @@ def test_without_the_run_it_continues_a_restart_shows_its_first_configuration_ag
     assert report.retracted == ["run1/OUTCAR"]
     assert rows(STORE, "path, continues, n_configurations") == [("run2/OUTCAR", "", 4)]
     assert ids("run2/OUTCAR")[0] == overlap
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
 
 def test_a_run_that_grows_after_its_restart_is_there_stays_in_the_chain() -> None:
@@ -421,7 +407,7 @@ def test_a_run_that_grows_after_its_restart_is_there_stays_in_the_chain() -> Non
     put(TREE / "run1", DONE)
     sync(TREE)
     assert rows(STORE, "path, continues, n_configurations") == CHAIN
-    assert as_fresh()
+    assert as_fresh(TREE, STORE)
 
 
 def test_the_images_of_a_band_are_one_path() -> None:
@@ -434,199 +420,6 @@ def test_the_images_of_a_band_are_one_path() -> None:
     assert {kind for (kind,) in rows(STORE, "kind")} == {"reaction_path"}
     assert len(set(rows(STORE, '"group"'))) == 1
     assert sync(TREE, exact=True).entered == []
-
-
-# several files of one run, hidden and shown again
-
-
-def place(folder: Path, run: Run, *names: str) -> None:
-    """Some of the files of a run."""
-    folder.mkdir(exist_ok=True)
-    for name in names:
-        (folder / name).write_bytes(files(run)[name])
-
-
-def test_of_hidden_readings_the_one_of_the_same_files_is_shown_again() -> None:
-    run, both = replace(DONE, code="vasp"), ("vasprun.xml", "OUTCAR")
-    put(TREE / "z", OTHER)
-    for names in (both, ("vasprun.xml",), (), both, (), ("vasprun.xml",), (), both):
-        shutil.rmtree(TREE / "a", ignore_errors=True)
-        place(TREE / "a", run, *names)
-        report = sync(TREE, exact=True)
-        assert as_fresh(), names
-    assert report.entered == []
-
-
-# archives
-
-
-def packed(path: Path, **runs: Run) -> Path:
-    """A compressed archive of run folders."""
-    path.write_bytes(gzip.compress(tar({f"{name}/OUTCAR": text(run) for name, run in runs.items()}), mtime=0))
-    return path
-
-
-def test_runs_in_an_archive_are_named_by_their_place_and_unpacked_ones_are_copies() -> None:
-    packed(TREE / "runs.tar.gz", a=DONE, b=OTHER)
-    sync(TREE)
-    assert shown() == [("runs.tar.gz!a/OUTCAR", 3), ("runs.tar.gz!b/OUTCAR", 3)]
-    put(TREE / "runs/a", DONE)
-    put(TREE / "runs/b", OTHER)
-
-    report = sync(TREE, exact=True)
-
-    assert report.copies == 2
-    assert report.entered == []
-    assert as_fresh()
-
-
-def test_a_run_that_grew_in_an_archive_takes_the_place_of_its_beginning(read: list[str]) -> None:
-    archive = packed(TREE / "runs.tar.gz", a=DONE, b=MD)
-    sync(TREE)
-    read.clear()
-    packed(archive, a=DONE, b=DONE.grown(2))
-
-    report = sync(TREE)
-
-    assert read == ["runs.tar.gz!b/OUTCAR"]
-    assert not report.changed
-    assert shown() == [("runs.tar.gz!a/OUTCAR", 3), ("runs.tar.gz!b/OUTCAR", 5)]
-    assert as_fresh()
-
-
-def test_companions_are_found_in_the_archive() -> None:
-    run = Run("cp2k", seed=3, n_steps=2).ended("finished")
-    together = files(run)
-    (TREE / "runs.tar").write_bytes(tar({f"w/{name}": content for name, content in together.items()}))
-    place(TREE / "w", run, *together)
-    sync(TREE, exact=True)
-    alone = Path("alone")
-    place(alone, run, *together)
-    sync(alone, "other")
-
-    ((record,),), ((other,),) = rows(STORE, "json"), rows("other", "json")
-    paths, others = ([one["path"] for one in json.loads(str(text))["sources"]] for text in (record, other))
-    assert paths == ["runs.tar!w/run.out", "runs.tar!w/run-pos-1.xyz"]
-    assert [f"runs.tar!w/{path}" for path in others] == paths
-    assert rows(STORE, "id", "configurations", "row") == rows("other", "id", "configurations", "row")
-
-
-def test_two_processes_read_an_archive_as_one_does() -> None:
-    packed(TREE / "runs.tar.gz", **{f"run{seed}": replace(DONE, seed=seed) for seed in range(9)})
-    put(TREE / "z", OTHER)
-    assert sync(TREE, jobs=2).content == fresh(TREE, Path("fresh"))
-
-
-def test_reading_processes_leave_ctrl_c_to_the_one_that_started_them() -> None:
-    with ahead._processes(1) as pool:
-        with ahead._deaf_to_interrupts():
-            answer = pool.submit(os.getpid)
-        for pid in list(pool._processes):
-            os.kill(pid, signal.SIGINT)
-        assert answer.result(timeout=60) == pid
-
-
-# the tree that was synced last
-
-
-def test_the_tree_is_remembered_from_the_root_and_by_a_sync_that_writes() -> None:
-    put(TREE / "a", DONE)
-    sync(TREE, dry_run=True)
-    assert last_tree(STORE) is None
-    sync(TREE)
-    assert last_tree(STORE) == TREE.absolute()
-
-
-# killed on the way
-
-
-@pytest.fixture
-def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, size in (("SMALLEST", 1), ("MEAN", 3), ("LARGEST", 3)):
-        monkeypatch.setattr(portions, name, size)
-
-
-def many() -> int:
-    """A tree of several portions, one file of which is refused; how many outputs it has."""
-    for seed in range(9):
-        put(TREE / f"run{seed}", replace(DONE, seed=seed, started=60 * seed))
-    put(TREE / "run4b", Run("extxyz", seed=3))
-    return 10
-
-
-def noted() -> int:
-    """Outputs that the notes beside the store speak of."""
-    folder = Path("store.work/portions")
-    notes = [json.loads(path.read_bytes()) for path in folder.glob("*.json")] if folder.is_dir() else []
-    return sum(len(note["entered"]) + len(note["refused"]) for note in notes)
-
-
-def killed_after_notes(number: int, action: Callable[[], object]) -> None:
-    """Kill an action at the first durable operation after so many notes were written."""
-    operations = recorded(action)
-    shutil.rmtree(STORE)
-    shutil.rmtree("store.work")
-    written = [
-        nth for nth, one in enumerate(operations, 1) if one.name == "rename" and one.path.parent.name == "portions"
-    ]
-    assert kill_at(written[number - 1] + 2, action)
-
-
-@pytest.mark.usefixtures("small_portions")
-@pytest.mark.parametrize("number", [1, 3])
-def test_a_killed_sync_goes_on_where_it_was(number: int, read: list[str]) -> None:
-    total = many()
-    killed_after_notes(number, lambda: sync(TREE, exact=True))
-    done = noted()
-    assert 0 < done < total
-    read.clear()
-
-    report = sync(TREE, exact=True)
-
-    assert len(read) == total - done
-    assert (len(report.entered), [one.path for one in report.refused]) == (9, ["run4b/frames.extxyz"])
-    assert noted() == 0
-    assert verify(STORE).ok
-    assert as_fresh()
-
-
-@pytest.mark.usefixtures("small_portions")
-@pytest.mark.parametrize("exact", [False, True])
-def test_a_tree_that_changed_since_the_kill_is_taken_as_it_is(exact: bool) -> None:
-    many()
-    killed_after_notes(3, lambda: sync(TREE, exact=exact))
-    put(TREE / "run1", replace(DONE, seed=1, started=60).grown(2))
-    shutil.rmtree(TREE / "run2")
-    put(TREE / "run00", OTHER)
-    (TREE / "run0/FW.json").write_text('{"fw_id": 7, "name": "later"}')
-
-    report = sync(TREE, exact=exact)
-
-    assert report.content == fresh(TREE, Path("fresh"))
-    assert ("run0/OUTCAR", "7") in rows(STORE, "path, tags['fw_id']")
-    assert verify(STORE).ok
-
-
-@pytest.mark.usefixtures("small_portions")
-def test_what_a_sync_left_behind_does_not_bind_an_exact_one() -> None:
-    many()
-    sync(TREE)
-    for seed in range(9):
-        put(TREE / f"run{seed}", replace(DONE, seed=seed + 12, started=60 * seed + 5))
-    operations = Path("store"), Path("store.work")
-    for folder in operations:
-        shutil.copytree(folder, f"kept/{folder}")
-    names = recorded(lambda: sync(TREE))
-    for folder in operations:
-        shutil.rmtree(folder)
-        shutil.copytree(f"kept/{folder}", folder)
-    nth = max(n for n, one in enumerate(names, 1) if one.path.parent.name == "portions" and one.name == "rename")
-    assert kill_at(nth + 2, lambda: sync(TREE))
-    assert Path("store.work/portions").is_dir()
-
-    sync(TREE, exact=True)
-
-    assert as_fresh()
 
 
 def test_status_and_sync_name_the_same_files_failed() -> None:
