@@ -21,7 +21,7 @@ from typing import NamedTuple
 from mlpdata.cluster import Cluster, Sent, cluster
 from mlpdata.discover import Output
 from mlpdata.errors import InputError, UsageError
-from mlpdata.frames import by_block
+from mlpdata.frames import Frames, by_block
 from mlpdata.readers.bundles import fetch
 from mlpdata.readers.place import Member
 from mlpdata.runs import Event, Unread, read_output
@@ -146,7 +146,10 @@ def read_whole(outputs: Iterable[Output]) -> list[Whole]:
     for output in outputs:
         events: list[Event] = []
         try:
-            events.extend(read_output(output))
+            for event in read_output(output):
+                events.append(event)
+                if isinstance(event, Frames):
+                    event.ids()  # remembered, so that the process that stages need not work them out
             found.append(Whole(events))
         except InputError as error:
             found.append(Whole(events, error))

@@ -134,11 +134,12 @@ def find_outputs(
             n_files += 1
             if progress and n_files % PACE == 0:
                 progress(n_files, 0, file.name)
-            if not (file.seen.reader or file.seen.error):
+            if file.seen.reader or file.seen.error:
+                if once.is_new(file):
+                    take(file)
+            elif not file.is_part:
                 logger.info("%s: passed over, no reader knows it", file.name)
                 found.not_outputs += 1
-            elif once.is_new(file):
-                take(file)
     for file in once.links():
         take(file)
     found.outputs = _by_run(outputs)

@@ -37,7 +37,7 @@ class Frames:
         InputError: shapes that disagree, an unknown name, infinite numbers, or a vector that is partly NaN.
     """
 
-    __slots__ = ("_arrays", "_closest", "atom_start", "n_atoms")
+    __slots__ = ("_arrays", "_closest", "_ids", "atom_start", "n_atoms")
 
     def __init__(self, n_atoms: ArrayLike, arrays: Mapping[str, ArrayLike]) -> None:
         self.n_atoms: I64 = np.ascontiguousarray(n_atoms, np.int64)
@@ -49,6 +49,7 @@ class Frames:
                 raise InputError(f"expected {name} in every block, found {', '.join(sorted(checked)) or 'nothing'}.")
         self._arrays = checked
         self._closest: Closest | None = None
+        self._ids: NDArray[np.uint8] | None = None
 
     @classmethod
     def _of_rows(cls, n_atoms: I64, arrays: dict[str, NDArray[Any]]) -> Frames:
@@ -57,7 +58,7 @@ class Frames:
         frames.n_atoms = n_atoms
         frames.atom_start = np.concatenate(([0], np.cumsum(n_atoms)))
         frames._arrays = arrays
-        frames._closest = None
+        frames._closest = frames._ids = None
         return frames
 
     def _checked(self, name: str, value: ArrayLike) -> NDArray[Any]:
@@ -171,8 +172,10 @@ class Frames:
         return self._closest
 
     def ids(self) -> NDArray[np.uint8]:
-        """The `id` of each configuration, shape (n_configurations, 16)."""
-        return row_ids(self._arrays, self.n_atoms)
+        """The `id` of each configuration, shape (n_configurations, 16); worked out once."""
+        if self._ids is None:
+            self._ids = row_ids(self._arrays, self.n_atoms)
+        return self._ids
 
     def geometry_ids(self) -> NDArray[np.uint8]:
         """The `geometry_id` of each configuration, shape (n_configurations, 16)."""
@@ -230,13 +233,13 @@ class Frames:
 
 def _refuse_infinite_and_partial(name: str, array: F64) -> None:
     """NaN is absence of a whole row; anything else that is not finite is a fault."""
+    if np.isfinite(array).all():
+        return
     if np.isinf(array).any():
         raise InputError(f"expected finite {name}, found infinity.")
-    missing = np.isnan(array)
-    if missing.any():
-        rows = missing.reshape(len(array), -1)
-        if (rows.any(axis=1) != rows.all(axis=1)).any():
-            raise InputError(f"expected {name} whole or absent, found a row that is partly NaN.")
+    missing = np.isnan(array).reshape(len(array), -1)
+    if (missing.any(axis=1) != missing.all(axis=1)).any():
+        raise InputError(f"expected {name} whole or absent, found a row that is partly NaN.")
 
 
 def ragged_index(starts: I64, lengths: I64) -> I64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,78 @@ from numpy.typing import NDArray
 from mlpdata.elements import SYMBOLS, hill
 from mlpdata.errors import MlpdataError, NotRecognised, UsageError
 from mlpdata.frames import Frames
+from mlpdata.readers.bundles import fetch
+from mlpdata.readers.members import Entry, is_archive
+from mlpdata.readers.place import Member, Place
 from mlpdata.readers.registry import Ending, Header, Undeclared, Unplaced, open_run, recognise_file
+from mlpdata.scan import Cache, Seen
 from mlpdata.schema.properties import CONFIGURATION, NO, PROPERTIES
 from mlpdata.schema.sidecar import Declared
-from mlpdata.tree import folders
+from mlpdata.search import files_below
+from mlpdata.tree import Folder, folders
 
 
-def outputs_below(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files among `paths`; in a folder those that a reader knows.
+def outputs_below(paths: Sequence[Path]) -> Iterator[Place]:
+    """The files among `paths`; in a folder or an archive those that a reader knows.
+
+    Args:
+        paths: files, folders, archives, and members of archives as `show` names them: runs.tar.gz!a/OUTCAR.
 
     Raises:
         UsageError: a path that does not exist.
     """
     for path in paths:
+        archive, member = path, ""
         if not path.exists():
-            raise UsageError("expected a file or folder, found nothing there.", path=path)
-        if not path.is_dir():
+            archive, member = _taken_apart(path)
+        if archive.is_dir():
+            for folder in folders(archive):
+                yield from _in_folder(folder)
+        elif is_archive(archive.name):
+            yield from _in_archive(archive, member)
+        else:
+            yield archive
+
+
+def _taken_apart(path: Path) -> tuple[Path, str]:
+    """The archive and the path in it that a name such as runs.tar.gz!a/OUTCAR means.
+
+    Raises:
+        UsageError: it means nothing that is there.
+    """
+    text = str(path)
+    for mark in re.finditer("!", text):
+        archive = Path(text[: mark.start()])
+        if is_archive(archive.name) and archive.is_file():
+            return archive, text[mark.end() :]
+    raise UsageError("expected a file or folder, found nothing there.", path=path)
+
+
+def _in_folder(folder: Folder) -> Iterator[Place]:
+    for entry in folder.entries:
+        path = folder.path / entry.name
+        if is_archive(entry.name):
+            yield from _in_archive(path)
+        elif _may_be_output(path):
             yield path
-            continue
-        for folder in folders(path):
-            yield from filter(_may_be_output, (folder.path / entry.name for entry in folder.entries))
+
+
+def _in_archive(archive: Path, member: str = "") -> Iterator[Place]:
+    """The outputs of an archive with their bytes, or the one that is asked for; what keeps it from being whole as well.
+
+    Raises:
+        UsageError: it holds no such member.
+    """
+    bundles: dict[str, Sequence[Entry[Seen]]] = {}
+    for file in files_below(archive, archive.absolute().parent, Cache(None), follow_links=False, passed_over=[]):
+        if not file.member:
+            yield Member(archive, "", b"", fault=file.seen.refusal().message)
+        elif file.member == member or (not member and (file.seen.reader or file.seen.error)):
+            bundles[file.member] = file.entries
+    if member and not bundles:
+        raise UsageError("expected a file in the archive, found none of this name.", path=f"{archive}!{member}")
+    for _, (first, *_) in fetch(archive, bundles):
+        yield first
 
 
 def _may_be_output(file: Path) -> bool:
@@ -45,7 +98,7 @@ def _may_be_output(file: Path) -> bool:
     return True
 
 
-def inspect_file(path: Path, declared: Declared | None = None) -> dict[str, Any]:
+def inspect_file(path: Place, declared: Declared | None = None) -> dict[str, Any]:
     """What `path` holds: method, counts, the first and the last frame. A file that cannot be read gives `error`.
 
     `first` and `last` are of the frames with forces, of all labelled frames where none has forces, of all frames where

@@ -139,32 +139,29 @@ class Known:
 
     def shows(self, output: Output) -> bool:
         """Whether the store shows this run under these attributes; an exact sync takes hidden readings back into view."""
-        digests = {file.sha256 for file in output.files}
-        keys = dict.fromkeys(key for digest in digests for key in self._of_source.get(digest, []))
+        keys = dict.fromkeys(key for file in output.files for key in self._of_source.get(file.sha256, []))
         same = [key for key in keys if self._same(output, self.visible.get(key) or self.hidden[key])]
         shown = [key for key in same if key in self.visible]
-        if shown and digests == {digest for key in shown for digest in self.visible[key].outputs}:
+        if shown and _are_of(output, [self.visible[key] for key in shown]):
             self._kept.update(shown)
             return True
-        if self.exact and not shown and (last := self._hidden_of(digests, same)):
+        if self.exact and not shown and (last := self._hidden_of(output, same)):
             self.restored += last
             self._kept.update(last)
             return True
         return self._shown_by_a_more_precise_file(output)
 
-    def _hidden_of(self, digests: set[str], same: Sequence[Key]) -> list[Key]:
+    def _hidden_of(self, output: Output, same: Sequence[Key]) -> list[Key]:
         """Of hidden readings those of one segment that were read from these files, no more and no fewer."""
         for segment in dict.fromkeys(segment for segment, _ in reversed(same)):
             found = [key for key in same if key[0] == segment]
-            if digests == {digest for key in found for digest in self.hidden[key].outputs}:
+            if _are_of(output, [self.hidden[key] for key in found]):
                 return found
         return []
 
     def _same(self, output: Output, reading: Reading) -> bool:
         """Same readers and same attributes; an ingest that says nothing new of a stored file changes nothing."""
         if any(source.reader_version != reader_version(source.reader) for source in reading.sources):
-            return False
-        if reading.companions != {one.sha256 for file in output.files for one in file.companions}:
             return False
         declared = output.sidecar.declared()
         if self.exact:
@@ -260,6 +257,15 @@ class Known:
             for keys, reason in ((self._superseded | replaced, SUPERSEDED), (gone - replaced, VANISHED))
             for key in sorted(keys)
         ]
+
+
+def _are_of(output: Output, readings: Sequence[Reading]) -> bool:
+    """Whether readings together are of just the files of an output; each of several may be of some of them."""
+    outputs = {digest for reading in readings for digest in reading.outputs}
+    companions = {digest for reading in readings for digest in reading.companions}
+    return outputs == {file.sha256 for file in output.files} and companions == {
+        one.sha256 for file in output.files for one in file.companions
+    }
 
 
 def _is_of(reading: Reading, output: Output) -> bool:

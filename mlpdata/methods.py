@@ -8,8 +8,9 @@ from typing import Any
 from mlpdata.api import Snapshot
 from mlpdata.curate.record import dft_records, environment, records
 from mlpdata.discover import Output
-from mlpdata.errors import NotFound
+from mlpdata.errors import InputError, NotFound, NotRecognised
 from mlpdata.frames import Frames
+from mlpdata.inspection import outputs_below
 from mlpdata.runs import read_output
 from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.dft_record import DftRecord
@@ -45,21 +46,32 @@ def _systems(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 def file_records(path: Path) -> list[DftRecord]:
-    """The DFT records of one output, which need not be in a store.
+    """The DFT records of one output, or of those in an archive, which need not be in a store.
+
+    Args:
+        path: a file, or a member of an archive such as runs.tar.gz!a/OUTCAR.
 
     Raises:
+        UsageError: nothing is there.
         InputError: nothing could be read.
     """
     calculations: list[Calculation] = []
     rows: list[dict[str, Any]] = []
-    met: list[dict[str, Any]] = []
-    for event in read_output(Output(path, path.name, Sidecar())):
-        if isinstance(event, Frames):
-            met += _compositions(event)
-        elif isinstance(event, Calculation):
-            calculations.append(event)
-            rows += [{"method_id": event.method.id, **row} for row in met]
-            met = []
+    refused: InputError | None = None
+    for place in outputs_below([path]):
+        met: list[dict[str, Any]] = []
+        try:
+            for event in read_output(Output(place, place.name, Sidecar())):
+                if isinstance(event, Frames):
+                    met += _compositions(event)
+                elif isinstance(event, Calculation):
+                    calculations.append(event)
+                    rows += [{"method_id": event.method.id, **row} for row in met]
+                    met = []
+        except InputError as error:
+            refused = refused or error
+    if not calculations:
+        raise refused or NotRecognised("expected outputs of a known code, found none.", path=path)
     return dft_records(calculations, rows)
 
 

@@ -8,7 +8,7 @@ import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple, cast
 
@@ -64,6 +64,8 @@ CONFLICT = "conflict: "
 """Begins a warning that what is declared contradicts the output."""
 Event = Frames | Calculation | Unread
 """Frames of a run in order, then its Calculation, which closes it; last the files that could not be read."""
+APART = 7.0
+"""An atom nearer to its own images is no isolated one but a crystal's: neighbours in caesium are 5.3 apart [angstrom]."""
 FEW_ATOMS = 4096
 """Blocks of fewer atoms are joined: what is asked of a block costs the same for one configuration and for many."""
 
@@ -107,7 +109,7 @@ def _read_beside(others: Iterable[Output]) -> tuple[_Besides, list[Unread]]:
     unread: list[Unread] = []
     for other in others:
         try:
-            with open_run(other.path, declared=other.sidecar.of_numbers) as opened:
+            with open_run(other.path, declared=other.sidecar.of_numbers, likely=other.reader) as opened:
                 items = [item for item in opened.items() if isinstance(item, Header | Frames | Ending)]
                 beside.append((other, joining.beside(_sources(other, opened), items)))
         except InputError as error:
@@ -117,7 +119,7 @@ def _read_beside(others: Iterable[Output]) -> tuple[_Besides, list[Unread]]:
 
 def _read(output: Output, beside: _Besides, unread: Sequence[Unread]) -> Iterator[Event]:
     """The runs of the first file, each joined with its counterpart in the other files."""
-    with open_run(output.path, declared=output.sidecar.of_numbers) as opened:
+    with open_run(output.path, declared=output.sidecar.of_numbers, likely=output.reader) as opened:
         run: _Run | None = None
         number = 0
         for item in _in_larger_blocks(opened.items()):
@@ -194,7 +196,7 @@ class _Run:
         self.notes: list[str] = []
         self.cell: F64 | None = None
         self.volume_change = 0.0
-        self.shape: tuple[int, bool] | None = None
+        self.few: Kind | None = None
         self.ends = Ends()
 
     def joined(self, frames: Frames) -> Frames:
@@ -226,7 +228,7 @@ class _Run:
             self.cell = frames.cell[0]
         if self.header.basis_fixed_at and self.cell is not None:
             self.volume_change = max(self.volume_change, _volume_change(frames, self.cell))
-        self.shape = self.shape or (int(frames.n_atoms[0]), bool(frames.pbc[0].any()))
+        self.few = self.few or _of_few_atoms(frames)
         labelled = _labelled(frames)
         self.left_out += [
             LeftOut(line=max(0, int(line)), reason="expected an energy, forces or a Hessian, found a bare geometry.")
@@ -309,14 +311,30 @@ class _Run:
 
     def _kind(self) -> Kind:
         """What the run itself says; a relaxation's early steps are no equilibrium, so that one stays unknown."""
-        n_atoms, periodic = self.shape or (0, True)
         if self.output.image is not None or self.header.run_kind in ("neb", "irc"):
             return "reaction_path"
         if self.header.run_kind == "md":
             return "aimd"
-        if n_atoms == 1:
-            return "isolated_atom"
-        return "dimer" if n_atoms == 2 and not periodic else "unknown"
+        return self.few or "unknown"
+
+
+def _of_few_atoms(frames: Frames) -> Kind:
+    """What the first of some configurations is by its number of atoms alone."""
+    periodic = frames.pbc[0].astype(bool)
+    if frames.n_atoms[0] == 2 and not periodic.any():
+        return "dimer"
+    return "isolated_atom" if frames.n_atoms[0] == 1 and _period(frames.cell[0][periodic]) > APART else "unknown"
+
+
+def _period(vectors: F64) -> float:
+    """How far an atom is from its nearest image [angstrom].
+
+    Args:
+        vectors: of the lattice along which there are images, shape (n, 3).
+    """
+    steps = np.array(list(product(range(-2, 3), repeat=len(vectors))))
+    lengths = np.linalg.norm(steps @ vectors, axis=1)[steps.any(axis=1)]
+    return float(lengths.min(initial=np.inf))
 
 
 def _labelled(frames: Frames) -> NDArray[np.bool_]:

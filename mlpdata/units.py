@@ -241,7 +241,10 @@ def to_canonical(quantity: Quantity, dimension: str, name: str = "") -> tuple[F6
 
 def scalar(value: float, unit: str, dimension: str) -> float:
     """The door in for one number of a header: `value` in `unit` as a canonical float."""
-    return float(to_canonical(Quantity(np.array([value]), unit), dimension)[0][0])
+    converted = float(value) * factor(unit, dimension)
+    if not math.isfinite(converted):
+        raise UnitError(f"expected finite numbers for {dimension}, found {value}.")
+    return converted
 
 
 def as_pint(values: ArrayLike, unit: str) -> pint.Quantity[F64]:

@@ -177,7 +177,7 @@ def method_show(
     from mlpdata.methods import file_records, method_records
 
     path = Path(which) if which is not None else None
-    if path is not None and path.is_file():
+    if path is not None and (path.is_file() or "!" in str(path)):
         found = file_records(path)
     else:
         found = method_records(Store(store).snapshot(at), which)

@@ -116,7 +116,7 @@ def _whole(path: Place, raw: IO[bytes], size: int) -> Iterator[Buffer]:
     if isinstance(path, Member):
         yield raw if isinstance(raw, mmap.mmap) else raw.read()
     elif size <= SMALL:
-        yield raw.read(SMALL)
+        yield raw.read(size)
     else:
         with _mapped(raw) as mapped:
             yield mapped

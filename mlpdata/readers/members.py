@@ -245,7 +245,9 @@ class _Indexing(Generic[T]):
             if target in files:
                 self.entries[path] = replace(files[target], path=path, symlink=True)
             else:
-                self._pass_over(path, "expected a link to a file in the archive, found one that leads elsewhere.")
+                self._pass_over(
+                    path, "expected a link to a file in the archive, found one to a folder or to elsewhere."
+                )
 
     def look_again(self, limits: Limits) -> None:
         """Look at files under the other names that hard links give them: readers ask for names, too."""

@@ -77,7 +77,7 @@ class Member:
 
     archive: Path
     path: str
-    """In the archive, `/` between parts, none of them `..`. Never a path on disk."""
+    """In the archive, `/` between parts, none of them `..`. Never a path on disk. Empty for the archive itself."""
     content: bytes | Region = field(repr=False, compare=False)
     """The bytes as the archive holds them, or their beginning, where only that was asked for."""
     cut: bool = field(default=False, compare=False)
@@ -88,7 +88,7 @@ class Member:
     """The members that travel with it, among them its companions; these have nothing around them."""
 
     def __str__(self) -> str:
-        return f"{self.archive}!{self.path}"
+        return f"{self.archive}!{self.path}" if self.path else str(self.archive)
 
     @property
     def name(self) -> str:

@@ -227,14 +227,18 @@ def _loaded(point: EntryPoint) -> Plugin:
     return Plugin(point.name, None, fault)
 
 
-def recognise(source: Input) -> Reader:
+def recognise(source: Input, likely: str = "") -> Reader:
     """The reader for a file: by its content first, then by its name.
+
+    Args:
+        source: the file.
+        likely: name of the reader that knew it before; it is asked before the others.
 
     Raises:
         NotRecognised: no reader knows it.
     """
     head = source.head
-    for reader in readers():
+    for reader in (*(reader for reader in readers() if reader.name == likely), *readers()):
         if reader.magic(head):
             return reader
     name = plain_name(source.path)
@@ -254,20 +258,23 @@ def plain_name(path: Place) -> str:
 
 
 @contextmanager
-def open_run(path: Place, limits: Limits = LIMITS, declared: Declared | None = None) -> Iterator[Opened]:
+def open_run(
+    path: Place, limits: Limits = LIMITS, declared: Declared | None = None, likely: str = ""
+) -> Iterator[Opened]:
     """Open and recognise a file and its companions, then `for item in opened.items(): ...`.
 
     Args:
         path: the file, or the member of an archive.
         limits: bounds of size.
         declared: what is said of numbers whose file states no units.
+        likely: name of the reader that knew it before.
 
     Raises:
         InputError: it cannot be opened, or no reader knows it.
     """
     with ExitStack() as stack:
         source = stack.enter_context(open_input(path, limits))
-        reader = recognise(source)
+        reader = recognise(source, likely)
         source.declared = declared
         companions = beside(path, reader.companions(source))
         source.companions = tuple(stack.enter_context(open_input(one, limits)) for one in companions)

@@ -133,7 +133,15 @@ class Templates:
             found = one.fields(path)
             if found is not None:
                 return self._understood(run, found)
-        return self._missed(run, "no template matches" if len(self._templates) > 1 else "it does not match")
+        return self._missed(run, self._why_not(path))
+
+    def _why_not(self, path: Sequence[str]) -> str:
+        """Why no template matches the parts of a path."""
+        if any(one.fields([*path, ""]) is not None for one in self._templates):
+            return (
+                "the last part of the template stands for a folder and meets the file; leave it out, or add its ending"
+            )
+        return "no template matches" if len(self._templates) > 1 else "it does not match"
 
     def _understood(self, run: str, found: dict[str, str]) -> Statements:
         found.pop(IGNORED, None)

@@ -45,11 +45,11 @@ class Noun(BaseModel):
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        others = dict(other)
+        others = other.__dict__
         return all(
             mine is others[name]
             or (np.array_equal(mine, others[name]) if isinstance(mine, np.ndarray) else mine == others[name])
-            for name, mine in self
+            for name, mine in self.__dict__.items()
         )
 
     def __hash__(self) -> int:

@@ -155,7 +155,8 @@ class Writer:
         """
         begun = self._current()
         ids = np.concatenate([np.empty((0, digest.ID_BYTES), np.uint8), *begun.ids])
-        record = calculation.record
+        json = digest.canonical_json(calculation.as_json())
+        record = digest.sha256(json)
         content = digest.shown(record, ids)
         if self._records.setdefault(record, content) != content:
             raise UsageError(f"expected one set of configurations for a record, found two for {calculation.path}.")
@@ -164,7 +165,7 @@ class Writer:
         if known:
             self.abandon()
             return
-        self._stored.append(Stored(calculation, record, begun.first_row, len(ids), content))
+        self._stored.append(Stored(calculation, json, record, begun.first_row, len(ids), content))
         self._ids.append(ids)
         self._begun = None
         self._waiting.add(begun.waiting.blocks)
@@ -259,8 +260,8 @@ class Writer:
         batches = {
             "configurations": tables.configuration_batches(spilled, owner, calculations),
             "calculations": iter([calculations]),
-            "methods": iter([tables.methods_table(self._stored)]),
-            "sources": iter([tables.sources_table(self._stored)]),
+            "methods": iter([tables.methods_table(self._stored, calculations)]),
+            "sources": iter([tables.sources_table(self._stored, calculations)]),
         }
         for name in layout.TABLES:
             tables.write_table(folder / f"{name}.parquet", batches[name], tables.COLUMNS[name])

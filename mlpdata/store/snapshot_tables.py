@@ -79,6 +79,10 @@ class SnapshotTables:
         wanted = frozenset(keys)
         return {(segment, record): one for segment, record, one, _ in self.keyed(wanted, amended=amended)}
 
+    def as_shown(self, key: Key, stored: Calculation) -> Calculation:
+        """A calculation as the snapshot shows it, from how it was stored."""
+        return effective(stored, self._amendments.present.get(key))
+
     def skipped(self, segment: str, record: str) -> int:
         """How many of the first configurations of a calculation are hidden."""
         revision = self._amendments.present.get((segment, record))

@@ -164,8 +164,10 @@ class Stored(NamedTuple):
     """A calculation with its place in a segment."""
 
     calculation: Calculation
+    json: bytes
+    """The calculation's record, canonical."""
     record: str
-    """Digest of the calculation's record."""
+    """Digest of that."""
     first_row: int
     n_configurations: int
     content: int
@@ -184,13 +186,24 @@ def _metadata(name: str) -> dict[str, str]:
     return {key: value for key, value in (("unit", unit), ("meaning", meaning)) if value}
 
 
-def shared_columns(calculation: Calculation, record: str) -> dict[str, Any]:
-    """The values of `FROM_CALCULATION`."""
-    method = calculation.method
-    name_of_method, theory, _ = _names(method)
+@functools.lru_cache(maxsize=256)
+def _names(method: Method) -> tuple[str, str, str]:
+    """Id, theory and settings of a method, which most calculations share with others."""
+    return method.id, method.theory, method.settings
+
+
+def calculations_table(stored: Sequence[Stored]) -> pa.Table:
+    """One row a calculation, in the order of their rows."""
+    return pa.Table.from_pylist([_calculation_row(one) for one in stored], schema=schema(CALCULATIONS))
+
+
+def _calculation_row(stored: Stored) -> dict[str, Any]:
+    """The values of `CALCULATIONS`."""
+    calculation, method = stored.calculation, stored.calculation.method
+    name_of_method, theory, settings = _names(method)
     return {
         "calculation_id": calculation.id,
-        "calculation_record": record,
+        "calculation_record": stored.record,
         "method_id": name_of_method,
         "theory": theory,
         "code": method.code,
@@ -207,40 +220,29 @@ def shared_columns(calculation: Calculation, record: str) -> dict[str, Any]:
         "license": calculation.license,
         "tags": sorted(calculation.tags.items()),
         "path": calculation.path,
+        "settings": settings,
+        "identity": calculation.identity,
+        "status_reason": calculation.status_reason,
+        "citation": calculation.citation,
+        "continues": calculation.continues,
+        "warnings": list(calculation.warnings),
+        "n_left_out": len(calculation.left_out),
+        "n_configurations": stored.n_configurations,
+        "first_row": stored.first_row,
+        "content": digest.content_id(stored.content),
+        "json": stored.json.decode(),
     }
 
 
-@functools.lru_cache(maxsize=256)
-def _names(method: Method) -> tuple[str, str, str]:
-    """Id, theory and settings of a method, which most calculations share with others."""
-    return method.id, method.theory, method.settings
+def methods_table(stored: Sequence[Stored], calculations: pa.Table) -> pa.Table:
+    """One row a distinct method, sorted by id.
 
-
-def calculations_table(stored: Sequence[Stored]) -> pa.Table:
-    """One row a calculation, in the order of their rows."""
-    rows = [
-        {
-            **shared_columns(one.calculation, one.record),
-            "settings": _names(one.calculation.method)[2],
-            "identity": one.calculation.identity,
-            "status_reason": one.calculation.status_reason,
-            "citation": one.calculation.citation,
-            "continues": one.calculation.continues,
-            "warnings": list(one.calculation.warnings),
-            "n_left_out": len(one.calculation.left_out),
-            "n_configurations": one.n_configurations,
-            "first_row": one.first_row,
-            "content": digest.content_id(one.content),
-            "json": digest.canonical_json(one.calculation.as_json()).decode(),
-        }
-        for one in stored
-    ]
-    return pa.Table.from_pylist(rows, schema=schema(CALCULATIONS))
-
-
-def methods_table(stored: Sequence[Stored]) -> pa.Table:
-    """One row a distinct method, sorted by id."""
-    methods = {_names(one.calculation.method)[0]: one.calculation.method for one in stored}
+    Args:
+        stored: the calculations.
+        calculations: their table, which has the ids.
+    """
+    ids = calculations["method_id"].to_pylist()
+    methods = dict(zip(ids, (one.calculation.method for one in stored), strict=True))
     rows = [
         {
             **{name: getattr(method, name) for name in METHODS if name in type(method).model_fields},
@@ -257,11 +259,12 @@ def methods_table(stored: Sequence[Stored]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema(METHODS))
 
 
-def sources_table(stored: Sequence[Stored]) -> pa.Table:
-    """One row a source file of a calculation."""
+def sources_table(stored: Sequence[Stored], calculations: pa.Table) -> pa.Table:
+    """One row a source file of a calculation; as `methods_table`."""
+    ids = calculations["calculation_id"].to_pylist()
     rows = [
-        {**source.as_json(), "source_index": i, "calculation_id": one.calculation.id, "calculation_record": one.record}
-        for one in stored
+        {**dict(source), "source_index": i, "calculation_id": name, "calculation_record": one.record}
+        for one, name in zip(stored, ids, strict=True)
         for i, source in enumerate(one.calculation.sources)
     ]
     return pa.Table.from_pylist(rows, schema=schema(SOURCES))

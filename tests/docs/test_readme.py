@@ -1,20 +1,29 @@
-"""The README is run as it is written: every bash and python block, in order, in a project with a few real outputs."""
+"""The README is run as it is written: bash and python blocks in order in a project with a few real outputs; blocks that
+show answers, and shell loops, over a small campaign."""
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
+import vasprun as v
 import yaml
 
 from mlpdata.schema.noun import from_user
-from mlpdata.schema.sidecar import Sidecar
+from mlpdata.schema.sidecar import Sidecar, SidecarFile
 
 ROOT = Path(__file__).parents[2]
 RAW = ROOT / "examples" / "silicon" / "raw"
@@ -96,16 +105,122 @@ def test_the_python_blocks_run_after_them(walked: Path) -> None:
 
 
 def test_the_sidecar_of_the_readme_is_one() -> None:
-    (text,) = blocks("yaml")
-    sidecar = from_user(Sidecar, yaml.safe_load(text), "README.md")
-    assert sidecar.kind == "aimd"
+    plain, rules = blocks("yaml")
+    assert from_user(Sidecar, yaml.safe_load(plain), "README.md").kind == "aimd"
+    assert set(from_user(SidecarFile, yaml.safe_load(rules), "README.md").runs) == {"SiGe/600K/*"}
+
+
+# the campaign
+
+
+def molecular_dynamics(first: int, n_steps: int, temperature: float) -> str:
+    """A run of VASP whose energy rises with each step."""
+    loops = [v.three(free=v.FREE + step / 1000) for step in range(first, first + n_steps)]
+    steps = (v.calculation(loop, [loop], shift=0.003 * (first + number)) for number, loop in enumerate(loops))
+    return v.vasprun(*steps, parameters={"TEBEG": f"{temperature:.8f}", "TEEND": f"{temperature:.8f}"})
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Path:
+    """A tree as people leave it, two hours old: a run with its restart, one cut by the queue, one in an archive."""
+    root = tmp_path / "campaign"
+    whole = molecular_dynamics(10, 4, 600)
+    yaml_block, csv_block = blocks("yaml")[1], blocks("csv")[0]
+    contents = {
+        "SiGe/300K/a/vasprun.xml": molecular_dynamics(0, 4, 300),
+        "SiGe/300K/b/vasprun.xml": molecular_dynamics(3, 4, 300),
+        "SiGe/600K/a/vasprun.xml": whole[: whole.rindex("<calculation>") + 500],
+        "SiGe/600K/a/slurm-7.out": "Loading vasp/6.4\n"
+        "slurmstepd: error: *** JOB 7 ON n042 CANCELLED AT 2026-03-01T04:10:22 DUE TO TIME LIMIT ***\n",
+        "SiGe/600K/a/job.sh": "srun vasp_std\n",
+        "SiGe/tests/x/vasprun.xml": molecular_dynamics(50, 1, 300),
+        ".mlpdataignore": "tests/\n",
+        "mlpdata.yaml": yaml_block,
+        "runs.csv": csv_block,
+    }
+    for name, content in contents.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    packed = molecular_dynamics(20, 5, 900).encode()
+    with tarfile.open(root / "2019.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo("SiGe/900K/a/vasprun.xml")
+        member.size = len(packed)
+        archive.addfile(member, io.BytesIO(packed))
+    for path in root.rglob("*"):
+        os.utime(path, (time.time() - 7200,) * 2)
+    return tmp_path
+
+
+def shown() -> list[tuple[str, str]]:
+    """The commands whose answers the README shows, with these."""
+    pieces = [piece for block in blocks("console") for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    return [(command, answer) for command, _, answer in (piece.partition("\n") for piece in pieces)]
+
+
+def comparable(answer: str) -> list[list[str]]:
+    """The words of each line, without what differs from run to run: times and ids."""
+    plain = re.sub(r"\(\d+\.\d s\)|\b[0-9a-f]{12}\b", "...", answer)
+    return [line.split() for line in plain.splitlines()]
+
+
+def test_the_answers_that_are_shown_are_those_that_are_given(campaign: Path) -> None:
+    answers = shown()
+    assert len(answers) > 5
+    for command, answer in answers:
+        assert comparable(run(command, campaign)) == comparable(answer), command
+
+
+def test_what_the_queue_ended_is_submitted_again_and_what_waits_is_not(campaign: Path) -> None:
+    """Stand-ins for a scheduler: `squeue` prints the file of waiting folders, `sbatch` writes to it."""
+    (loop,) = (block for block in blocks("shell") if "sbatch" in block)
+    folder = campaign / "campaign/SiGe/600K/a"
+    (folder / "CONTCAR").write_text("where it was\n")
+    stand_ins, queue = campaign / "bin", campaign / "queue"
+    stand_ins.mkdir()
+    queue.touch()
+    (stand_ins / "squeue").write_text(f"#!/bin/sh\ncat {queue}\n")
+    (stand_ins / "sbatch").write_text(f'#!/bin/sh\ntest -f "$1" && pwd >> {queue}\n')
+    for program in stand_ins.iterdir():
+        program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{stand_ins}:{BIN}:{os.environ['PATH']}", "USER": "somebody"}
+    for _ in range(2):
+        subprocess.run(["bash", "-c", loop], cwd=campaign, env=environment, capture_output=True, check=True)
+        assert queue.read_text() == f"{folder}\n"
+    assert (folder / "POSCAR").read_text() == "where it was\n"
+
+
+@contextmanager
+def running(command: str, folder: Path) -> Iterator[IO[str]]:
+    """What a server says on stderr, as long as it runs."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "DASK_TEMPORARY_DIRECTORY": str(folder)}
+    with subprocess.Popen(
+        shlex.split(command), stderr=subprocess.PIPE, text=True, env=environment, cwd=folder
+    ) as server:
+        assert server.stderr is not None
+        try:
+            yield server.stderr
+        finally:
+            server.terminate()
+
+
+def test_the_workers_of_the_readme_read_what_one_process_reads(campaign: Path) -> None:
+    pytest.importorskip("distributed")
+    (block,) = (block for block in blocks("shell") if "dask" in block)
+    scheduler, workers, sync = (line.partition("#")[0].strip(" &") for line in block.splitlines())
+    options = "--dashboard-address 127.0.0.1:0"
+    with running(f"{scheduler.replace('8786', '0')} --host 127.0.0.1 {options}", campaign) as lines:
+        address = next(found[0] for line in lines if (found := re.search(r"tcp://[\d.]+:\d+", line)))
+        with running(f"{workers.replace('tcp://127.0.0.1:8786', address)} {options}", campaign):
+            there = run(f"{sync.replace('tcp://127.0.0.1:8786', address)} --json --store there", campaign)
+    here = run("mlpdata sync campaign --json --store here", campaign)
+    assert json.loads(there)["content"] == json.loads(here)["content"]
 
 
 def test_every_verb_of_the_readme_exists_and_every_verb_is_in_it() -> None:
     verbs = set(re.findall(r"^  (\w+)  ", run("mlpdata --help", ROOT), flags=re.MULTILINE))
     named = set(re.findall(r"mlpdata (\w+)", README))
     assert verbs
-    assert verbs <= named | {"sync", "report"}
+    assert verbs <= named | {"report"}
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:

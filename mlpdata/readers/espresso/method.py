@@ -15,11 +15,15 @@ from mlpdata.schema.method import Convergence, Hubbard, Kpoints, Method, Pseudop
 from mlpdata.units import scalar
 
 _DISPERSIONS = (
-    (rb"Parameters for DFT-D3 Dispersion Correction|DFT-D3 Dispersion", "D3"),
-    (rb"Parameters for Dispersion|DFT-D Dispersion", "D2"),
-    (rb"Many-body dispersion|MBD@rsSCS", "MBD"),
-    (rb"TS-vdW|Tkatchenko-Scheffler", "TS"),
-    (rb"XDM dispersion|Exchange-hole dipole", "XDM"),
+    (b"DFT-D3 Dispersion", "D3"),
+    (b"Parameters for Dispersion", "D2"),
+    (b"DFT-D Dispersion", "D2"),
+    (b"Many-body dispersion", "MBD"),
+    (b"MBD@rsSCS", "MBD"),
+    (b"TS-vdW", "TS"),
+    (b"Tkatchenko-Scheffler", "TS"),
+    (b"XDM dispersion", "XDM"),
+    (b"Exchange-hole dipole", "XDM"),
 )
 _XML_DISPERSIONS = {"dft-d": "D2", "grimme-d2": "D2", "ts": "TS", "xdm": "XDM", "mbd": "MBD"}
 BERRY_FIELD = b"Using Berry phase electric field"
@@ -72,7 +76,7 @@ def _functional_as_printed(header: bytes) -> str | None:
 
 def _dispersion(header: bytes, name: str | None) -> str | None:
     """D3 without its damping, which standard output does not print."""
-    found = next((label for pattern, label in _DISPERSIONS if re.search(pattern, header)), None)
+    found = next((label for words, label in _DISPERSIONS if words in header), None)
     return found or dispersion_of(name)
 
 

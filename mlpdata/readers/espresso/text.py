@@ -34,6 +34,7 @@ from mlpdata.units import F64, Quantity
 
 _PROGRAM = re.compile(rb"Program (PWSCF|CP|NEB|PATH) +v\.?(\S{1,40})([^\n]{0,80}?) starts on *([^\n]{0,80})\n")
 _UNIT = re.compile(rb"[A-Z_]+[ ({]*(\w*)[ =]*([\d.]*)")
+_FAILURES = (b"Maximum CPU time exceeded", b"convergence NOT achieved after", b"%" * 20)
 _FAILURE = re.compile(
     rb"Maximum CPU time exceeded|convergence NOT achieved after[^\n]{0,60}stopping|(?<!%)%{20,}+\s+[^%]{1,2000}"
 )
@@ -365,8 +366,8 @@ class _Run:
 
     def status(self) -> tuple[Status, str]:
         """How the run ended, by its own words."""
-        failure = _FAILURE.search(self.text, self.last, self.end)
-        if failure:
+        may_fail = any(self.text.find(words, self.last, self.end) >= 0 for words in _FAILURES)
+        if may_fail and (failure := _FAILURE.search(self.text, self.last, self.end)):
             words = " ".join(failure[0].decode("latin-1").strip("% \n").split())
             return "failed", f"line {self.source.line(failure.start())}: {words}"
         if self.text.find(b"JOB DONE.", self.last, self.end) >= 0:

@@ -70,7 +70,8 @@ class _Frame:
 
 def is_espresso_xml(head: bytes) -> bool:
     """Whether a file is XML of Quantum ESPRESSO, of the present or the former schema."""
-    return b"<qes:espresso" in head or (b"<?iotk" in head and b"<Root>" in head)
+    begin = head[:4096]
+    return b"<qes:espresso" in begin or (b"<?iotk" in begin and b"<Root>" in begin)
 
 
 def read(source: Input) -> Iterator[Header | Printed | Ending]:

@@ -305,7 +305,8 @@ def test_what_was_of_no_use_is_said_in_the_end(tree: Path) -> None:
 
     assert sayings.conclude() == [
         "runs.csv:3: 'b' matches no run.",
-        "--from-path says nothing of 1 run, the first is OUTCAR: it does not match.",
+        "--from-path says nothing of 1 run, the first is OUTCAR: the last part of the template stands for a folder and "
+        "meets the file; leave it out, or add its ending.",
         "mlpdata.yaml:1 says nothing of 2 runs, the first is a/b/OUTCAR: it does not match.",
         "mlpdata.yaml:2: 'x*' matches no run.",
     ]
