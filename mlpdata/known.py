@@ -13,6 +13,7 @@ import numpy as np
 from mlpdata.digest import sha256_json, sha256_start
 from mlpdata.discover import Output
 from mlpdata.readers.registry import precedence, reader_version
+from mlpdata.said.sayings import ATTRIBUTES
 from mlpdata.schema.calculation import Calculation, Status
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.commit import Repository
@@ -102,6 +103,11 @@ class Known:
         self.hidden: dict[Key, Reading] = {}
         for segment, record, calculation, hidden in self.snapshot.keyed(amended=not exact) if self.snapshot else ():
             (self.hidden if hidden else self.visible)[segment, record] = reading_of(calculation)
+        annotated = self.snapshot.annotated() if self.snapshot is not None and not self.replaces else []
+        self._before_annotation = {
+            key: one.declared for key, one in self._stored(annotated).items() if key in self.visible
+        }
+        """What was declared of what somebody annotated later."""
         self.restored: list[Key] = []
         self._kept: set[Key] = set()
         self._superseded: set[Key] = set()
@@ -116,6 +122,10 @@ class Known:
             for name in _names(one):
                 self._of_run.setdefault(name, []).append(key)
 
+    def _stored(self, keys: Sequence[Key]) -> dict[Key, Calculation]:
+        """Calculations as they were stored."""
+        return self.snapshot.calculations_of(keys, amended=False) if self.snapshot is not None and keys else {}
+
     def with_earlier_attributes(self, output: Output) -> Output:
         """An output with what was declared of the same file or run before, where nothing new is said of it.
 
@@ -125,9 +135,17 @@ class Known:
             return output
         for key in [*self._of_source.get(output.sha256, []), *self._of_run.get(f"path {output.name}", [])]:
             if key in self.visible:
-                earlier = self.visible[key]
-                sidecar = output.sidecar.over(Sidecar.from_declared(earlier.declared))
-                return replace(output, sidecar=sidecar, rests_on={**earlier.rests_on, **output.rests_on})
+                earlier, said = self.visible[key], output.sidecar.declared()
+                before = self._before_annotation.get(key)
+                if before is not None:  # what a tree says as it did before somebody annotated it is nothing new
+                    said = {name: value for name, value in said.items() if before.get(name) != value}
+                new = {ATTRIBUTES.get(name) for name in said}
+                rests_on = {name: words for name, words in output.rests_on.items() if name in new}
+                return replace(
+                    output,
+                    sidecar=Sidecar.from_declared({**earlier.declared, **said}),
+                    rests_on={**earlier.rests_on, **rests_on},
+                )
         return output
 
     def is_copy(self, output: Output) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -191,14 +192,14 @@ def open_stored(path: Place, limits: Limits = LIMITS) -> Iterator[tuple[IO[bytes
 
 
 def _opened_file(path: Path) -> tuple[IO[bytes], int]:
-    if path.is_dir():
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
         raise InputError("expected a file, found a folder.", path=path)
-    size = path.stat().st_size
-    if not path.is_file():
+    if not stat.S_ISREG(found.st_mode):
         raise InputError("expected a regular file, found a device, pipe or socket.", path=path)
-    if size == 0:
+    if found.st_size == 0:
         raise InputError(EMPTY, path=path)
-    return path.open("rb"), size
+    return path.open("rb"), found.st_size
 
 
 def _opened_member(member: Member) -> IO[bytes]:

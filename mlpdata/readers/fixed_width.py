@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ U64 = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
 
+@functools.cache
 def _every(byte: int) -> np.uint64:
     """A word of eight equal bytes."""
     return np.uint64(int.from_bytes(bytes([byte]) * 8, "little"))

@@ -24,7 +24,11 @@ def number(token: bytes) -> float:
     Raises:
         ParseError: stars, NaN, infinity, glued columns, or anything else Fortran prints where a value does not fit.
     """
-    return float(numbers(token, 1)[0])
+    try:
+        value = float(token) if not token.translate(None, _NUMERIC) else LARGEST
+    except ValueError:
+        value = LARGEST
+    return value if abs(value) < LARGEST else float(numbers(token, 1)[0])  # D for E, or why it is none
 
 
 def numbers(text: bytes, count: int | None = None) -> F64:

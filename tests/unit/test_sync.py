@@ -426,3 +426,21 @@ def test_status_and_sync_name_the_same_files_failed() -> None:
     put(TREE / "b", Run("extxyz", seed=3))
     sync(TREE)
     assert [(one.name, one.state) for one in status(TREE).runs] == [("b/frames.extxyz", "failed")]
+
+
+def test_what_a_sidecar_says_as_before_does_not_undo_an_annotation() -> None:
+    put(TREE / "a", DONE)
+    (TREE / "mlpdata.yaml").write_text("system: silicon\n")
+    sync(TREE)
+    annotate(STORE, "SELECT calculation_id FROM calculations", {"system": "diamond"}, by="ann")
+
+    assert sync(TREE).entered == []
+    assert systems() == [("diamond", "annotated by ann")]
+    (TREE / "mlpdata.yaml").write_text("system: graphite\n")
+    assert len(sync(TREE).entered) == 1
+    assert systems() == [("graphite", "declared in mlpdata.yaml")]
+
+
+def systems() -> list[tuple[str, str]]:
+    """The system of each calculation, and what it rests on."""
+    return [(one.system, one.rests_on["system"]) for one in Store(STORE).snapshot().calculations()]
