@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlpdata.cluster import Cluster, Sent, cluster
 from mlpdata.discover import Output
@@ -67,29 +67,68 @@ class _Ahead(NamedTuple):
     """Of what is sent [bytes]."""
 
 
-def streams(outputs: Sequence[Output], jobs: int, scheduler: str = "") -> Iterator[tuple[Output, Iterable[Event]]]:
+class Workers:
+    """What reads ahead: processes of this machine or of a cluster, from when they are first worth it to the block's end.
+
+    Args:
+        jobs: processes of this machine.
+        scheduler: address of a dask.distributed scheduler, to read there.
+    """
+
+    def __init__(self, jobs: int, scheduler: str = "") -> None:
+        self._jobs, self._scheduler = jobs, scheduler
+        self._stack = ExitStack()
+        self._started: Executor | Cluster | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def for_these(self, outputs: Sequence[Output]) -> Executor | Cluster | None:
+        """Those that read some outputs; None where this process does.
+
+        Raises:
+            UsageError: the scheduler cannot be used.
+        """
+        if not outputs or (not self._scheduler and (self._jobs <= 1 or len(outputs) < WORTH_WORKERS)):
+            return None
+        if self._started is None:
+            starting: AbstractContextManager[Executor | Cluster] = (
+                cluster(self._scheduler, outputs) if self._scheduler else _processes(self._jobs)
+            )
+            self._started = self._stack.enter_context(starting)
+        return self._started
+
+    @property
+    def number(self) -> int:
+        """How many there are, or will be."""
+        return max(1, self._started.number) if isinstance(self._started, Cluster) else self._jobs
+
+
+def streams(outputs: Sequence[Output], workers: Workers) -> Iterator[tuple[Output, Iterable[Event]]]:
     """Each output with the stream of its runs: those on disk in order, then those of each archive as they come.
 
     Args:
         outputs: what is to be read.
-        jobs: processes of this machine.
-        scheduler: address of a dask.distributed scheduler, to read there.
+        workers: what reads it.
 
     Raises:
         UsageError: a worker process was killed, or the scheduler cannot be used.
     """
-    if not outputs or (not scheduler and (jobs <= 1 or len(outputs) < WORTH_WORKERS)):
+    readers = workers.for_these(outputs)
+    if readers is None:
         yield from ((output, read_output(output)) for output in _with_bytes(outputs))
         return
-    with cluster(scheduler, outputs) if scheduler else _processes(jobs) as workers:
-        number = max(1, workers.number) if isinstance(workers, Cluster) else jobs
-        ahead: deque[_Ahead] = deque()
-        for batch in _batches(outputs, number):
-            ahead.append(_sent(batch, workers))
-            while len(ahead) > PER_WORKER * number or sum(one.size for one in ahead) > UNDER_WAY:
-                yield from _arrived(ahead.popleft())
-        while ahead:
+    number = workers.number
+    ahead: deque[_Ahead] = deque()
+    for batch in _batches(outputs, number):
+        ahead.append(_sent(batch, readers))
+        while len(ahead) > PER_WORKER * number or sum(one.size for one in ahead) > UNDER_WAY:
             yield from _arrived(ahead.popleft())
+    while ahead:
+        yield from _arrived(ahead.popleft())
 
 
 @contextmanager

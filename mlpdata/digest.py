@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,13 +49,13 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_start(path: Path, n_bytes: int) -> str:
-    """Hexadecimal sha256 of the first `n_bytes` of a file."""
+def sha256_start(file: IO[bytes], n_bytes: int) -> str:
+    """Hexadecimal sha256 of the first `n_bytes` of an opened file."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while n_bytes and (piece := file.read(min(n_bytes, 1 << 20))):
-            digest.update(piece)
-            n_bytes -= len(piece)
+    file.seek(0)
+    while n_bytes and (piece := file.read(min(n_bytes, 1 << 20))):
+        digest.update(piece)
+        n_bytes -= len(piece)
     return digest.hexdigest()
 
 

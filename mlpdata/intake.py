@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mlpdata.ahead import streams
+from mlpdata.ahead import Workers, streams
 from mlpdata.discover import Found, Output, Progress, find_outputs
 from mlpdata.errors import CheckFailed, InputError, UsageError
 from mlpdata.known import VANISHED, Known
@@ -217,12 +217,14 @@ class _Job:
         outputs = [known.with_earlier_attributes(output) for output in found.outputs]
         fresh = [output for output in outputs if not self._passed_over(output, known)]
         self._n_fresh = len(fresh)
-        if repository is None or self.dry_run:
-            self._take(fresh, Taker(known, cache, None), known)
-            self._raise_if_strict()
-        else:
-            staged = self._staged(fresh, repository, known, cache)
-            self._raise_if_strict()
+        staged: list[Staged] = []
+        with Workers(self.how.jobs, self.how.scheduler) as workers:
+            if repository is None or self.dry_run:
+                self._take(fresh, Taker(known, cache, None), known, workers)
+            else:
+                staged = self._staged(fresh, repository, known, cache, workers)
+        self._raise_if_strict()
+        if repository is not None and not self.dry_run:
             self._commit(repository, staged, known)
         report.seconds = round(time.perf_counter() - started, 3)
         return report
@@ -247,7 +249,9 @@ class _Job:
             return True
         return False
 
-    def _staged(self, fresh: list[Output], repository: Repository, known: Known, cache: Cache) -> list[Staged]:
+    def _staged(
+        self, fresh: list[Output], repository: Repository, known: Known, cache: Cache, workers: Workers
+    ) -> list[Staged]:
         """Segments of what is new, in their places, named by no snapshot yet."""
         notes, cut, staged = Notes(repository), list(portions(fresh)), []
         for portion in cut:
@@ -255,7 +259,7 @@ class _Job:
             taken = notes.read(name) if name else None
             if taken is None:
                 with repository.stage() as writer:
-                    taken = self._take(portion, Taker(known, cache, writer), known)
+                    taken = self._take(portion, Taker(known, cache, writer), known, workers)
                     taken.staged = repository.adopt(writer)
                 if name:
                     notes.write(name, taken)
@@ -266,11 +270,11 @@ class _Job:
                 staged.append(taken.staged)
         return staged
 
-    def _take(self, outputs: list[Output], taker: Taker, known: Known) -> Taken:
+    def _take(self, outputs: list[Output], taker: Taker, known: Known, workers: Workers) -> Taken:
         """Read outputs in order."""
         unread = [output for output in outputs if not taker.knows(output)]
         self._done += len(outputs) - len(unread)
-        for output, events in streams(unread, self.how.jobs, self.how.scheduler):
+        for output, events in streams(unread, workers):
             taker.take(output, events)
             self._done += 1
             if self.how.progress:

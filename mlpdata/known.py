@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlpdata.digest import sha256_json, sha256_start
+from mlpdata.digest import ID_BYTES, sha256_json, sha256_start
 from mlpdata.discover import Output
 from mlpdata.readers.registry import precedence, reader_version
 from mlpdata.said.sayings import ATTRIBUTES
@@ -24,6 +24,8 @@ VANISHED = "no longer in the tree"
 SUPERSEDED = "superseded by a newer reading"
 DECLARED = ("declared ", "annotated ")
 """Begin what an attribute rests on that somebody declared."""
+NO_IDS = np.empty((0, ID_BYTES), np.uint8)
+"""Of no configurations."""
 Key = tuple[str, str]
 """Segment, and digest of the record as stored."""
 
@@ -228,22 +230,42 @@ class Known:
             for file in output.files
         )
 
-    def continues(self, calculation: Calculation, ids: Ids, earlier: Sequence[Key]) -> bool:
+    def holds_none_of(self, earlier: Sequence[Key]) -> bool:
+        """Whether no configuration came of earlier readings: whatever takes their place, nothing is mixed or lost."""
+        return not any(len(self._ids_of(key)) for key in earlier)
+
+    def continues(self, calculation: Calculation, ids: Ids, geometry_ids: Ids, earlier: Sequence[Key]) -> bool:
         """Whether a calculation has the header and the first configurations of one that was read before.
+
+        Of a run that was cut off, the last configuration may have got further labels since then.
 
         Args:
             calculation: as it is now.
             ids: of its configurations, shape (n_configurations, 16).
+            geometry_ids: of its configurations, shape (n_configurations, 16).
             earlier: calculations that were read from the same run.
         """
-        if self.snapshot is None:
-            return False
         for key in earlier:
-            if self.visible[key].identity == calculation.identity:
-                before = self.snapshot.ids_of(*key)
-                if len(before) <= len(ids) and np.array_equal(before, ids[: len(before)]):
-                    return True
+            before = self._ids_of(key)
+            n = len(before)
+            if self.visible[key].identity != calculation.identity or not 0 < n <= len(ids):
+                continue
+            if np.array_equal(before, ids[:n]):
+                return True
+            if self.visible[key].status == "truncated" and np.array_equal(before[:-1], ids[: n - 1]):
+                return np.array_equal(self._last_geometry(key), geometry_ids[n - 1 : n])
         return False
+
+    def _ids_of(self, key: Key) -> Ids:
+        """The ids of all configurations of a calculation, those included that the run it continues shows."""
+        return NO_IDS if self.snapshot is None else self.snapshot.ids_of(*key, skipped=True)
+
+    def _last_geometry(self, key: Key) -> Ids:
+        """The geometry of the last configuration of a calculation that has one, shape (1, 16)."""
+        if self.snapshot is None:
+            return NO_IDS
+        last = self.snapshot.rows_of(*key).stop - 1
+        return self.snapshot.mapped.frames(np.array([last])).geometry_ids()
 
     def annotated(self) -> list[Key]:
         """What somebody annotated, where an exact sync forgets it."""
@@ -306,6 +328,9 @@ def _names(reading: Reading) -> Iterator[str]:
 def _begins_with(path: Path, source: File) -> bool:
     """Whether a file begins with the bytes of a source, and is longer."""
     try:
-        return path.stat().st_size > source.bytes and sha256_start(path, source.bytes) == source.sha256
+        if path.stat().st_size <= source.bytes:
+            return False
+        with path.open("rb") as file:
+            return sha256_start(file, source.bytes) == source.sha256
     except OSError:
         return False

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlpdata import joining
-from mlpdata.checks.gatekeeper import Gatekeeper
+from mlpdata.checks.gatekeeper import MISTAKEN, Gatekeeper
 from mlpdata.checks.measures import Circumstances
 from mlpdata.discover import Output
 from mlpdata.ends import Ends
@@ -243,7 +243,8 @@ class _Run:
     def closed(self, ending: Ending, unread: Sequence[Unread]) -> Calculation:
         """The record of the run."""
         sidecar, partners = self.output.sidecar, self._agreeing()
-        if mistake := self.gates.mistaken_units():
+        remarks = self.gates.remarks()
+        for mistake in (one for one in remarks if one.startswith(MISTAKEN)):
             logger.warning("%s: %s", self.name, mistake)
         if self.volume_change > VOLUME_CHANGE:
             self.notes.append(
@@ -289,7 +290,7 @@ class _Run:
                 *map(str, unread),
                 *self.notes,
                 *self._contradictions(),
-                *self.gates.remarks(),
+                *remarks,
             ),
         )
         grouped = calculation.model_copy(

@@ -181,7 +181,7 @@ def _with_other_bytes(output: Output, known: Known, cache: Cache, earlier: Seque
         return Standing(output.name, "changed", changed.reason)
     if isinstance(output.path, Member):
         return Standing(output.name, "grown", "its bytes changed; sync looks into the archive")
-    if known.has_grown(output, earlier) or _same_header(output, known, earlier):
+    if known.holds_none_of(earlier) or known.has_grown(output, earlier) or _same_header(output, known, earlier):
         return Standing(output.name, "grown")
     return Standing(output.name, "changed", STAYS)
 

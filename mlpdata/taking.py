@@ -9,7 +9,7 @@ import numpy as np
 from mlpdata.discover import Output
 from mlpdata.errors import InputError, MlpdataError
 from mlpdata.frames import Frames
-from mlpdata.known import Key, Known, reading_of
+from mlpdata.known import NO_IDS, Key, Known, reading_of
 from mlpdata.outcome import Entered, Refused, refusal
 from mlpdata.portions import Taken
 from mlpdata.runs import CONFLICT, Event, Unread
@@ -39,12 +39,14 @@ class Taker:
         self._unproven: list[Key] = []
         """Calculations that the output at hand may be another state of, as long as that is not known."""
         self._ids: list[Ids] = []
+        self._geometry_ids: list[Ids] = []
         self._n_configurations = 0
 
     def take(self, output: Output, events: Iterable[Event]) -> None:
         """Read the runs of one output; the one in which reading ends in an error is abandoned, those before it stay."""
         earlier, before = self.known.earlier(output), len(self.taken.entered)
-        self._unproven = earlier if earlier and not self.known.has_grown(output, earlier) else []
+        known = self.known
+        self._unproven = [] if known.holds_none_of(earlier) or known.has_grown(output, earlier) else earlier
         try:
             for event in events:
                 if isinstance(event, Unread):
@@ -82,6 +84,7 @@ class Taker:
         self._n_configurations += len(frames)
         if self._unproven:
             self._ids.append(frames.ids())
+            self._geometry_ids.append(frames.geometry_ids())
         if self.writer is not None:
             self._begin()
             self.writer.append(frames)
@@ -94,7 +97,8 @@ class Taker:
     def _proven(self, calculation: Calculation, output: Output) -> bool:
         """Whether a file whose bytes are others is the same run, further on; if not, an exact sync alone takes it."""
         earlier, self._unproven = self._unproven, []
-        if self.known.continues(calculation, np.concatenate([np.empty((0, 16), np.uint8), *self._ids]), earlier):
+        ids, geometry_ids = (np.concatenate([NO_IDS, *some]) for some in (self._ids, self._geometry_ids))
+        if self.known.continues(calculation, ids, geometry_ids, earlier):
             return True
         if self.known.replaces:
             self.taken.changed.append(Refused(output.name, None, "changed", REPLACED))
@@ -135,4 +139,4 @@ class Taker:
         self._forget()
 
     def _forget(self) -> None:
-        self._begun, self._ids, self._n_configurations = False, [], 0
+        self._begun, self._ids, self._geometry_ids, self._n_configurations = False, [], [], 0

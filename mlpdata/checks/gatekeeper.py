@@ -11,6 +11,9 @@ from mlpdata.frames import I64, Frames
 from mlpdata.schema.calculation import LeftOut
 from mlpdata.schema.params import CheckParams
 
+MISTAKEN = "mistaken-units: "
+"""Begins the remark that energies and forces of a run do not fit each other."""
+
 
 class Gatekeeper:
     """Admits the configurations of a run that no gate rejects, and counts those that one marks.
@@ -59,15 +62,11 @@ class Gatekeeper:
             f"{gate}: {count} marked" + (f", the first at line {line}" if (line := self._first_line[gate]) else "")
             for gate, count in sorted(self._marked.items())
         ]
-        mistake = self.mistaken_units()
-        return (*([mistake] if mistake else []), *marks)
-
-    def mistaken_units(self) -> str | None:
-        """The mistaken unit or sign that the work of the whole run shows; None where there is none."""
         found = self._units.result()
         if found.mistake is None:
-            return None
-        return (
-            f"mistaken-units: over {found.n_steps} steps the energy changes {found.slope:.4g} times as much as the work "
+            return tuple(marks)
+        mistake = (
+            f"{MISTAKEN}over {found.n_steps} steps the energy changes {found.slope:.4g} times as much as the work "
             f"of the forces: {found.mistake}."
         )
+        return (mistake, *marks)

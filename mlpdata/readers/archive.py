@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import mmap
+import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import IO, cast
 
-from mlpdata.digest import sha256, sha256_file
+from mlpdata.digest import sha256, sha256_start
 from mlpdata.errors import InputError, LimitExceeded, ParseError
 from mlpdata.readers.codecs import DAMAGED, PIECE, codec_of
 from mlpdata.readers.place import Member, Place, Region
@@ -24,6 +25,7 @@ NOTHING_COMES_OUT = (
     "expected compressed data, found none that could be read. The file is cut or damaged; copy it again."
 )
 EMPTY = "expected an output, found an empty file. The run has not written anything."
+CUT_MEANWHILE = "expected it as long as it was, found it shorter. It is being written anew; run the command again."
 SMALL = 1 << 20
 """Plain inputs up to this size are read; to map one costs more than that."""
 JSON_LINE = 8
@@ -98,38 +100,55 @@ def open_input(path: Place, limits: Limits = LIMITS) -> Iterator[Input]:
         LimitExceeded: larger than `limits` allows, stored or expanded, or with a longer line.
     """
     cut = isinstance(path, Member) and path.cut
-    with open_stored(path, limits) as (raw, size):
-        codec = codec_of(raw)
-        if codec is None:
-            with _whole(path, raw, size) as stored:
-                _refuse_long_lines(path, stored, limits)
-                digest = sha256(stored) if isinstance(stored, bytes) else _sha256(path)
-                yield Input(path, stored, digest, size, None, cut, limits)
-        else:
-            with _expanded(path, codec.pieces(raw), size, limits) as (expanded, ends_early):
-                _refuse_long_lines(path, expanded, limits)
-                yield Input(path, expanded, _sha256(path), size, codec.name, cut or ends_early, limits)
+    with open_stored(path, limits) as (raw, size), ExitStack() as opened:
+        with _readable(path):
+            codec = codec_of(raw)
+            if codec is None:
+                data, ends_early = opened.enter_context(_whole(path, raw, size)), False
+            else:
+                pieces = codec.pieces(raw)
+                data, ends_early = opened.enter_context(_expanded(path, pieces, size, limits))
+        _refuse_long_lines(path, data, limits)
+        with _readable(path):
+            digest = _sha256(data) if codec is None else sha256_start(raw, size)
+        yield Input(path, data, digest, size, codec.name if codec else None, cut or ends_early, limits)
+
+
+@contextmanager
+def _readable(path: Place) -> Iterator[None]:
+    """While a file is read: what the system says against it is an error of that file alone.
+
+    Raises:
+        InputError: it says something.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"expected a readable file, found: {error.strerror or error}.", path=str(path)) from error
 
 
 @contextmanager
 def _whole(path: Place, raw: IO[bytes], size: int) -> Iterator[Buffer]:
-    """What is not compressed; a member of an archive is in memory or mapped already."""
+    """The first `size` bytes of what is not compressed, and no others: the digest is of these, while a run still writes.
+
+    Raises:
+        InputError: there are fewer.
+    """
     if isinstance(path, Member):
         yield raw if isinstance(raw, mmap.mmap) else raw.read()
     elif size <= SMALL:
-        yield raw.read(size)
+        content = raw.read(size)
+        if len(content) < size:
+            raise InputError(CUT_MEANWHILE, path=str(path))
+        yield content
     else:
-        with _mapped(raw) as mapped:
+        with _mapped(path, raw, size) as mapped:
             yield mapped
 
 
-def _sha256(path: Place) -> str:
-    """Digest of the stored bytes."""
-    if isinstance(path, Path):
-        return sha256_file(path)
-    if isinstance(path.content, bytes):
-        return sha256(path.content)
-    with path.content.mapped() as mapped, memoryview(mapped) as view:
+def _sha256(data: Buffer) -> str:
+    """Digest of what is not compressed."""
+    with memoryview(data) as view:
         return sha256(view)
 
 
@@ -158,13 +177,17 @@ def open_head(path: Place) -> Iterator[Input]:
         InputError: no such file, a folder, unreadable, or empty.
     """
     with open_stored(path) as (raw, size):
-        codec = codec_of(raw)
         head = bytearray()
-        with suppress(*DAMAGED):
-            for piece in iter([raw.read(HEAD)]) if codec is None else codec.pieces(raw):
-                head += piece
-                if len(head) >= HEAD:
-                    break
+        with _readable(path):
+            codec = codec_of(raw)
+            if codec is None:
+                head += raw.read(HEAD)
+            else:
+                with suppress(*DAMAGED):
+                    for piece in codec.pieces(raw):
+                        head += piece
+                        if len(head) >= HEAD:
+                            break
         if not head:
             raise InputError(NOTHING_COMES_OUT, path=str(path))
         yield Input(path, bytes(head[:HEAD]), "", size, codec.name if codec else None)
@@ -178,13 +201,8 @@ def open_stored(path: Place, limits: Limits = LIMITS) -> Iterator[tuple[IO[bytes
         InputError: no such file, a folder, unreadable, or empty.
         LimitExceeded: larger than `limits` allows.
     """
-    try:
-        if isinstance(path, Member):
-            raw, size = _opened_member(path), len(path.content)
-        else:
-            raw, size = _opened_file(path)
-    except OSError as error:
-        raise InputError(f"expected a readable file, found: {error.strerror or error}.", path=str(path)) from error
+    with _readable(path):
+        raw, size = (_opened_member(path), len(path.content)) if isinstance(path, Member) else _opened_file(path)
     with raw:
         if size > limits.stored_bytes:
             raise LimitExceeded(f"expected at most {limits.stored_bytes} bytes, found {size}.", path=str(path))
@@ -192,14 +210,17 @@ def open_stored(path: Place, limits: Limits = LIMITS) -> Iterator[tuple[IO[bytes
 
 
 def _opened_file(path: Path) -> tuple[IO[bytes], int]:
-    found = path.stat()
+    found = path.stat()  # before it is opened: to open a pipe waits for its other end
     if stat.S_ISDIR(found.st_mode):
         raise InputError("expected a file, found a folder.", path=path)
     if not stat.S_ISREG(found.st_mode):
         raise InputError("expected a regular file, found a device, pipe or socket.", path=path)
-    if found.st_size == 0:
+    raw = path.open("rb")
+    size = os.fstat(raw.fileno()).st_size
+    if size == 0:
+        raw.close()
         raise InputError(EMPTY, path=path)
-    return path.open("rb"), found.st_size
+    return raw, size
 
 
 def _opened_member(member: Member) -> IO[bytes]:
@@ -213,8 +234,12 @@ def _opened_member(member: Member) -> IO[bytes]:
 
 
 @contextmanager
-def _mapped(file: IO[bytes]) -> Iterator[mmap.mmap]:
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+def _mapped(path: Place, file: IO[bytes], size: int) -> Iterator[mmap.mmap]:
+    try:
+        mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+    except ValueError:
+        raise InputError(CUT_MEANWHILE, path=str(path)) from None
+    with mapped:
         yield mapped
 
 
@@ -246,7 +271,7 @@ def _expanded(path: Place, pieces: Iterator[bytes], stored: int, limits: Limits)
         if total <= IN_MEMORY:
             yield out.read(), cut
         else:
-            with _mapped(out) as mapped:
+            with _mapped(path, cast("IO[bytes]", out), total) as mapped:
                 yield mapped, cut
 
 

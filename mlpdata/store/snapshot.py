@@ -79,11 +79,18 @@ class OpenSnapshot(SnapshotTables):
         rows = self.rows_of(segment, record)
         return int(rows.stop - rows.start)
 
-    def ids_of(self, segment: str, record: str) -> Ids:
-        """The ids of the configurations that are shown of a calculation, in order, shape (n_configurations, 16)."""
+    def ids_of(self, segment: str, record: str, *, skipped: bool = False) -> Ids:
+        """The ids of the configurations that are shown of a calculation, in order, shape (n_configurations, 16).
+
+        Args:
+            segment: where it is stored.
+            record: digest of its record as stored.
+            skipped: also of its first ones that an amendment hides.
+        """
         number, rows = self.record.segments.index(segment), self.rows_of(segment, record)
         first = int(self._first_row[number])
-        return self._indices[number].in_order()[rows.start - first : rows.stop - first]
+        start = rows.start - (self.skipped(segment, record) if skipped else 0)
+        return self._indices[number].in_order()[start - first : rows.stop - first]
 
     def read(self, ids: Ids) -> Frames:
         """The configurations `ids`, in their order.

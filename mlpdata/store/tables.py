@@ -263,7 +263,7 @@ def sources_table(stored: Sequence[Stored], calculations: pa.Table) -> pa.Table:
     """One row a source file of a calculation; as `methods_table`."""
     ids = calculations["calculation_id"].to_pylist()
     rows = [
-        {**dict(source), "source_index": i, "calculation_id": name, "calculation_record": one.record}
+        {**source.as_json(), "source_index": i, "calculation_id": name, "calculation_record": one.record}
         for one, name in zip(stored, ids, strict=True)
         for i, source in enumerate(one.calculation.sources)
     ]

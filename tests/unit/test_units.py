@@ -118,6 +118,11 @@ def test_canonical_units_are_their_own(dimension: str) -> None:
     assert ratio(CANONICAL[dimension], CANONICAL[dimension]) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("unit", "dimension"), units.USUAL)
+def test_factors_of_usual_units_are_those_of_pint_bit_for_bit(unit: str, dimension: str) -> None:
+    assert factor(unit, dimension) == ratio(unit, CANONICAL[dimension])
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [("kB", "kbar"), ("muB", "bohr_magneton"), ("Eh", "hartree"), ("Å", "angstrom"), ("A", "angstrom"), ("a0", "bohr")],
