@@ -229,6 +229,10 @@ def test_one_thread_of_a_worker_reads_at_a_time() -> None:
 # killed
 
 
+IN_FLIGHT = 0.5
+"""Seconds in which results that a worker sent before it was stopped arrive: what it holds then, it holds for good."""
+
+
 class Killing:
     """Kills workers, for good, while they hold work; called as the progress of a sync."""
 
@@ -247,6 +251,7 @@ class Killing:
             self._thread.start()
 
     def _kill(self) -> None:
+        time.sleep(IN_FLIGHT)
         for nanny in self._nannies:
             worker = self._scheduler.workers[nanny.worker_address]
             until = time.monotonic() + 20
