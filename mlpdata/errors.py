@@ -8,6 +8,7 @@
     |  |- UnitError               unknown unit, wrong dimension, a bare number
     |  `- LicenseError            not an SPDX expression, or it forbids the purpose
     |- InputError         exit 3  an input file cannot be used: mend or leave the file
+    |  |- Unavailable             it cannot be read here and now: try again
     |  |- NotRecognised           no reader knows this content
     |  |- ParseError              a place in the file is not what the format says
     |  |- UnitsUnknown            numbers without units, and nobody said any
@@ -100,6 +101,12 @@ class InputError(MlpdataError):
 
     code = "input"
     exit_code = 3
+
+
+class Unavailable(InputError):  # noqa: N818  reads as the verdict it is
+    """It cannot be read here and now, for want of a permission, a disk or a package: nothing is said of what it holds."""
+
+    code = "unavailable"
 
 
 class NotRecognised(InputError):  # noqa: N818  reads as the verdict it is

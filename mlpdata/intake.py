@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from mlpdata.ahead import Workers, streams
 from mlpdata.discover import Found, Output, Progress, find_outputs
 from mlpdata.errors import CheckFailed, InputError, UsageError
-from mlpdata.known import VANISHED, Known
+from mlpdata.known import SUPERSEDED, Known
 from mlpdata.outcome import IngestReport, Refused, refusal
 from mlpdata.portions import Notes, Taken, name_of, portions
 from mlpdata.relating import BY, WHY, amendments
@@ -304,21 +304,20 @@ class _Job:
 
     def _commit(self, repository: Repository, staged: list[Staged], known: Known) -> None:
         report = self.report
-        retract = known.retractions()
-        report.retracted = [reading.path for _, reading, reason in retract if reason == VANISHED]
+        retract = known.retractions({one.path for one in report.refused})
+        report.retracted = [reading.path for _, reading, reason in retract if reason != SUPERSEDED]
         hidden = [(*key, reason) for key, _, reason in retract]
         message = f"{len(report.entered)} calculations with {report.n_entered} configurations"
-        amended = amendments(repository, staged, known, hidden)
-        snapshot = repository.commit(
-            staged=staged,
-            retract=hidden,
-            restore=known.restored,
-            amend=amended,
-            by=BY,
-            why=WHY,
-            message=message + (f"; {len(retract)} retracted" if retract else ""),
-        )
+        message += f"; {len(retract)} retracted" if retract else ""
+        while True:
+            head = repository.head()
+            amended = amendments(repository, staged, known, hidden)
+            snapshot = repository.commit(
+                staged=staged, retract=hidden, restore=known.restored, amend=amended, by=BY, why=WHY, message=message
+            )
+            report.amended += len(amended)
+            if snapshot == head or snapshot.parents == (() if head is None else (head.id,)):
+                break  # else another writer came between: what it brought may be related to this, too
         Notes(repository).clear()
-        report.amended = len(amended)
         report.snapshot, report.content = snapshot.id, snapshot.content
         report.n_configurations = snapshot.n_configurations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from mlpdata.store.index import Ids
 from mlpdata.store.snapshot import OpenSnapshot
 
 VANISHED = "no longer in the tree"
+UNREADABLE = "its file can no longer be read"
 SUPERSEDED = "superseded by a newer reading"
 DECLARED = ("declared ", "annotated ")
 """Begin what an attribute rests on that somebody declared."""
@@ -56,6 +57,8 @@ class Reading:
     tags: Mapping[str, str]
     rests_on: Mapping[str, str]
     """Who said it."""
+    image_of: str
+    """Folder of the reaction path that it is an image of."""
     sources: tuple[File, ...]
 
     @property
@@ -81,6 +84,7 @@ def reading_of(calculation: Calculation) -> Reading:
         calculation.declared,
         calculation.tags,
         {name: words for name, words in calculation.rests_on.items() if words.startswith(DECLARED)},
+        calculation.image_of,
         tuple(
             File(one.path, one.sha256, one.bytes, sys.intern(one.reader), one.reader_version, one.role)
             for one in calculation.sources
@@ -164,12 +168,18 @@ class Known:
         shown = [key for key in same if key in self.visible]
         if shown and _are_of(output, [self.visible[key] for key in shown]):
             self._kept.update(shown)
+            self._superseded.update(self._states_of(shown))
             return True
         if self.exact and not shown and (last := self._hidden_of(output, same)):
             self.restored += last
             self._kept.update(last)
             return True
         return self._shown_by_a_more_precise_file(output)
+
+    def _states_of(self, shown: Sequence[Key]) -> set[Key]:
+        """Other visible states of runs that are shown as they are: what a writer brought who read an earlier one."""
+        same = {key for one in shown for key in self._of_run[f"id {self.visible[one].id}"]}
+        return same.difference(shown)
 
     def _hidden_of(self, output: Output, same: Sequence[Key]) -> list[Key]:
         """Of hidden readings those of one segment that were read from these files, no more and no fewer."""
@@ -182,6 +192,8 @@ class Known:
     def _same(self, output: Output, reading: Reading) -> bool:
         """Same readers and same attributes; an ingest that says nothing new of a stored file changes nothing."""
         if any(source.reader_version != reader_version(source.reader) for source in reading.sources):
+            return False
+        if reading.image_of != output.group:  # the files around it tell, which come and go
             return False
         declared = output.sidecar.declared()
         if self.exact:
@@ -287,16 +299,19 @@ class Known:
         self._superseded |= older
         return bool(older)
 
-    def retractions(self) -> list[tuple[Key, Reading, str]]:
-        """What the commit hides, with the reason."""
+    def retractions(self, refused: Collection[str]) -> list[tuple[Key, Reading, str]]:
+        """What the commit hides, with the reason.
+
+        Args:
+            refused: names of files that could not be read.
+        """
         shown_instead = {name for key in self.restored for name in _names(self.hidden[key])}
         gone = set(self.visible) - self._kept - self._superseded if self.exact else set()
         replaced = {key for key in gone if not shown_instead.isdisjoint(_names(self.visible[key]))}
-        return [
-            (key, self.visible[key], reason)
-            for keys, reason in ((self._superseded | replaced, SUPERSEDED), (gone - replaced, VANISHED))
-            for key in sorted(keys)
-        ]
+        gone -= replaced
+        lost = {key for key in gone if any(source.path in refused for source in self.visible[key].sources)}
+        reasons = ((self._superseded | replaced, SUPERSEDED), (lost, UNREADABLE), (gone - lost, VANISHED))
+        return [(key, self.visible[key], reason) for keys, reason in reasons for key in sorted(keys)]
 
 
 def _are_of(output: Output, readings: Sequence[Reading]) -> bool:

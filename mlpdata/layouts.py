@@ -86,6 +86,13 @@ def not_entered(name: str, names: Collection[str]) -> str | None:
     return _reason(_FOLDERS, name, names)
 
 
+def of_a_store(names: Collection[str]) -> str | None:
+    """Why a folder with these names in it is not looked into: it is a store, or lies beside one as its work folder."""
+    if "HEAD" in names and {"segments", "snapshots"}.issubset(names):
+        return "a store of mlpdata"
+    return "the work folder of a store of mlpdata" if {"lock", "staging"}.issubset(names) else None
+
+
 def _reason(rules: Sequence[_Rule], name: str, names: Collection[str]) -> str | None:
     for rule in rules:
         found = rule.pattern.fullmatch(name)

@@ -50,6 +50,7 @@ class IngestReport:
     entered: list[Entered] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     retracted: list[str] = field(default_factory=list)
+    """Calculations whose files are gone, or among the refused."""
     refused: list[Refused] = field(default_factory=list)
     left_out: list[Refused] = field(default_factory=list)
     """Configurations of files that otherwise entered."""

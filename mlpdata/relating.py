@@ -60,12 +60,13 @@ def amendments(
         retract: what the commit will hide.
     """
     gone = {record for _, record, _ in retract}
-    come = {record for _, record in (*known.restored, *known.annotated())}
-    if not (staged or gone or come):
+    again = {record for _, record in (*known.restored, *known.annotated())}
+    come = again.union(*(one.wanted.values() for one in staged))
+    if not (gone or come):
         return []
     pending = repository.pending(staged, retract=retract, restore=known.restored)
     plain = _unamended(pending)
-    configurations = _touched(plain, staged, come, _formulas(known, gone))
+    configurations = _touched(plain, come, _formulas(known, gone))
     shown = _shown(pending, plain, configurations, exact=known.exact)
     found = relations(_runs(shown, plain, configurations))
     wanted = (
@@ -92,20 +93,17 @@ def _formulas(known: Known, records: Collection[str]) -> pa.Array:
     return held.filter(_among(held["calculation_record"], records))["formula"].unique()
 
 
-def _touched(plain: OpenSnapshot, staged: Sequence[Staged], come: Collection[str], formulas: pa.Array) -> pa.Table:
+def _touched(plain: OpenSnapshot, come: Collection[str], formulas: pa.Array) -> pa.Table:
     """The configurations of a composition that something enters or leaves: no others can be related to it.
 
     Args:
         plain: the snapshot to be.
-        staged: what enters.
-        come: records of stored calculations that are shown again, or otherwise than before.
+        come: records of the calculations that enter, are shown again, or are shown otherwise than before.
         formulas: what something leaves.
     """
     table = plain.table("configurations", _COLUMNS)
-    new = {one.segment for one in staged}
-    numbers = [number for number, name in enumerate(plain.record.segments) if name in new]
-    enters = pc.or_(_among(table["segment"], numbers), _among(table["calculation_record"], come))
-    touched = pa.chunked_array([*table.filter(enters)["formula"].chunks, formulas], pa.string()).unique()
+    entered = table.filter(_among(table["calculation_record"], come))["formula"]
+    touched = pa.chunked_array([*entered.chunks, formulas], pa.string()).unique()
     while True:  # a calculation of several compositions joins all that has one of them
         records = table.filter(pc.is_in(table["formula"], touched))["calculation_record"].unique()
         whole = table.filter(pc.is_in(table["calculation_record"], records))

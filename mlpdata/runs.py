@@ -20,7 +20,7 @@ from mlpdata.checks.gatekeeper import MISTAKEN, Gatekeeper
 from mlpdata.checks.measures import Circumstances
 from mlpdata.discover import Output
 from mlpdata.ends import Ends
-from mlpdata.errors import InputError, UnitsUnknown
+from mlpdata.errors import InputError, Unavailable, UnitsUnknown
 from mlpdata.frames import Frames, by_block, concatenate
 from mlpdata.joining import Beside
 from mlpdata.readers.place import Member, Place
@@ -48,7 +48,10 @@ class Unread(NamedTuple):
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """The file and its companions, for the record of the run: nothing of it changed as long as these did not."""
+        """The file and its companions, for the record of the run: as long as these are the same, nothing is read again.
+
+        A file that was not there for the moment must not be among them, so that it is tried again.
+        """
         output, version = self.output, reader_version(self.output.reader) or 0
         held: list[tuple[str, str, int, Literal["unread", "companion"]]] = [
             (output.name, output.sha256, output.size, "unread"),
@@ -264,7 +267,7 @@ class _Run:
             sources=(
                 *self.sources,
                 *(source for partner in partners for source in partner.sources),
-                *(source for one in unread for source in one.sources),
+                *(source for one in unread if not isinstance(one.error, Unavailable) for source in one.sources),
             ),
             run=self.run,
             method=functools.reduce(joining.completed, (one.header.method for one in partners), self.header.method),
@@ -272,6 +275,7 @@ class _Run:
             status_reason=reason,
             run_kind=self.header.run_kind,
             kind=sidecar.kind or self._kind(),
+            image_of=self.output.group,
             energy_kind=self.header.energy_kind,
             forces_are=self._forces_are(),
             temperature_target=sidecar.temperature or self.header.temperature_target,

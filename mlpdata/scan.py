@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlpdata.digest import sha256_file, sha256_json
-from mlpdata.errors import InputError, NotRecognised
+from mlpdata.errors import InputError, NotRecognised, Unavailable
 from mlpdata.layouts import MAX_MARK_BYTES, is_mark, origin
 from mlpdata.outcome import Refused
 from mlpdata.reaction_paths import may_state, statement_of
@@ -39,6 +39,11 @@ CREATE TABLE IF NOT EXISTS folders (path TEXT PRIMARY KEY, crc INTEGER NOT NULL,
 CREATE TABLE IF NOT EXISTS refusals (key TEXT PRIMARY KEY, crc INTEGER NOT NULL, found TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS made_with (readers TEXT NOT NULL);
 """
+_IN_THE_WAY = (
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+)  # fmt: skip
+"""Errors that say nothing against the file: another process, the disk, permissions."""
 _FOLDER = "INSERT OR REPLACE INTO folders VALUES (?, ?, ?)"
 _REFUSAL = "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?)"
 
@@ -178,13 +183,23 @@ def cache_at(path: Path | None, *, read_only: bool = False) -> Iterator[Cache]:
 
 def _opened(path: Path | None) -> sqlite3.Connection:
     """The database; a new one where the file is damaged or was made with other readers, none on disk where it cannot be."""
-    if path is not None:
-        for _ in range(2):
-            with suppress(sqlite3.Error, OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                return _prepared(sqlite3.connect(path, timeout=5))
+    database = None if path is None else _opened_on_disk(path)
+    return _prepared(sqlite3.connect(":memory:")) if database is None else database
+
+
+def _opened_on_disk(path: Path) -> sqlite3.Connection | None:
+    """The database in a file, which is made anew where it is damaged; none where it cannot be used for the moment."""
+    for _ in range(2):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _prepared(sqlite3.connect(path, timeout=5))
+        except OSError:
+            return None
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _IN_THE_WAY:
+                return None
             _remove(path)
-    return _prepared(sqlite3.connect(":memory:"))
+    return None
 
 
 def _remove(path: Path) -> None:
@@ -272,7 +287,7 @@ def look(path: Path) -> Seen:
         known = _recognised(path)
         return known._replace(sha256=sha256_file(path)) if known.reader else known
     except OSError as error:
-        return Seen(error=(InputError.code, not_readable(error).message))
+        return Seen(error=(Unavailable.code, not_readable(error).message))
 
 
 def _recognised(place: Place) -> Seen:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from mlpdata.discover import Output
-from mlpdata.errors import InputError, MlpdataError
+from mlpdata.errors import InputError, MlpdataError, Unavailable
 from mlpdata.frames import Frames
 from mlpdata.known import NO_IDS, Key, Known, reading_of
 from mlpdata.outcome import Entered, Refused, refusal
@@ -60,7 +60,7 @@ class Taker:
         except InputError as error:
             self._abandon()
             self.refuse(output.name, error)
-            if len(self.taken.entered) == before:
+            if len(self.taken.entered) == before and not isinstance(error, Unavailable):
                 self.cache.remember_refusal(output.key, self.taken.refused[-1])
 
     def knows(self, output: Output) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from mlpdata.errors import InputError
+from mlpdata.errors import InputError, Unavailable
 from mlpdata.ignored import IGNORE, Ignore
-from mlpdata.layouts import not_entered, passed_over
+from mlpdata.layouts import not_entered, of_a_store, passed_over
 from mlpdata.schema.sidecar import SIDECAR
 
 Unreadable = Callable[[Path, InputError], None]
@@ -75,9 +75,9 @@ def folders(
     yield from walk.below(root, name, Ignore())
 
 
-def not_readable(error: OSError) -> InputError:
+def not_readable(error: OSError) -> Unavailable:
     """What to say of a file or folder that the system does not give out."""
-    return InputError(f"expected to read it, found: {error.strerror}. Check its permissions and the disk.")
+    return Unavailable(f"expected to read it, found: {error.strerror}. Check its permissions and the disk.")
 
 
 def _raise(path: Path, error: InputError) -> None:
@@ -115,6 +115,8 @@ class _Walk:
             return None, above, []
         self._visited.add((state.st_dev, state.st_ino))
         names = {entry.name for entry in found}
+        if reason := of_a_store(names):
+            return Folder(path, name, passed_over=[PassedOver(name or ".", reason)]), above, []
         ignore = (Ignore.read(path) if IGNORE in names else Ignore(path.name)).over(above)
         folder, subfolders = Folder(path, name), list[str]()
         for entry in found:

@@ -13,7 +13,7 @@ import typer
 
 from mlpdata.cli.app import app
 from mlpdata.cli.options import STORE, JsonOption, StoreOption, one_of
-from mlpdata.cli.output import as_json, counted, printable, say, say_json, say_rows, say_table, warn
+from mlpdata.cli.output import as_json, counted, on_a_line, printable, say, say_json, say_rows, say_table, warn
 from mlpdata.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _print_csv(lost: Sequence[Failure]) -> None:
 def _print_table(lost: Sequence[Failure], found: Failures) -> None:
     """A row a run, then how many there are of each cause and how many were left out."""
     if lost:
-        rows = [(_on_a_line(one.path), one.cause, str(one.evidence), one.n_configurations) for one in lost]
+        rows = [(on_a_line(one.path), one.cause, str(one.evidence), one.n_configurations) for one in lost]
         say_rows(("path", "cause", "evidence", "frames kept"), rows)
     causes = ", ".join(f"{number} {cause}" for cause, number in Counter(one.cause for one in lost).most_common())
     say(f"{counted(len(lost), 'lost run')}{': ' + causes if causes else ''}.")
@@ -131,7 +131,3 @@ def _print_table(lost: Sequence[Failure], found: Failures) -> None:
         say(f"{counted(found.n_running, 'run')} without an end mark changed a short while ago and may be running.")
     if found.n_replaced:
         say(f"{counted(found.n_replaced, 'lost run')} that another one continues or repeats; --all lists them.")
-
-
-def _on_a_line(path: str) -> str:
-    return path.replace("\n", "?").replace("\t", "?")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mlpdata.cli.output import counted, say, warn
+from mlpdata.cli.output import counted, on_a_line, say, warn
 from mlpdata.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,14 +23,19 @@ def summarise(report: IngestReport) -> None:
     entered = f"{counted(report.n_entered, 'configuration')} of {counted(len(report.entered), 'calculation')}"
     say(f"{entered} {verb} ({report.seconds:.1f} s).")
     for calculation in [one for one in report.entered if one.status != "complete"][:SHOWN]:
-        say(f"  {calculation.path}: {calculation.status}, {calculation.n_configurations} configurations kept")
+        say(
+            f"  {on_a_line(calculation.path)}: {calculation.status}, {calculation.n_configurations} configurations kept"
+        )
     replaced = sum(one.replaced for one in report.entered)
     if replaced:
         say(f"Replaced: {counted(replaced, 'older reading')} of the same run.")
     if report.unchanged:
         say(f"Unchanged: {counted(len(report.unchanged), 'file')} that the store has already or that repeat another.")
-    if report.retracted:
-        say(f"Retracted: {counted(len(report.retracted), 'calculation')} no longer in the folder.")
+    refused = {one.path for one in report.refused}
+    lost = sum(not refused.isdisjoint((path, path.rpartition("#")[0])) for path in report.retracted)
+    for number, reason in ((len(report.retracted) - lost, "no longer in the folder"), (lost, "no longer readable")):
+        if number:
+            say(f"Retracted: {counted(number, 'calculation')} {reason}.")
     if report.amended:
         say(f"Related: {counted(report.amended, 'calculation')} in chains, groups or series with others.")
     say_lost("Changed", counted(len(report.changed), "file"), report.changed)
@@ -61,7 +66,7 @@ def say_lost(what: str, count: str, lost: Sequence[Refused]) -> None:
         say(f"{what}: {count}")
         for one in lost[:SHOWN]:
             place = one.path if one.line is None else f"{one.path}:{one.line}"
-            say(f"  {place}: {one.reason}")
+            say(f"  {on_a_line(place)}: {one.reason}")
         _and_more(len(lost))
 
 
@@ -71,7 +76,7 @@ def say_said(conflicts: Sequence[str], notes: Sequence[str]) -> None:
         if some:
             say(f"{what}: {len(some)}")
             for one in some[:SHOWN]:
-                say(f"  {one}")
+                say(f"  {on_a_line(one)}")
             _and_more(len(some))
 
 
@@ -80,7 +85,7 @@ def say_passed_over(passed_over: Sequence[PassedOver], not_outputs: int) -> None
     reasons = Counter(one.reason for one in passed_over)
     first = {one.reason: one.name for one in reversed(passed_over)}
     for reason, number in reasons.most_common(SHOWN):
-        say(f"Ignored: {number}, such as {first[reason]}: {reason}")
+        say(f"Ignored: {number}, such as {on_a_line(first[reason])}: {on_a_line(reason)}")
     if not_outputs:
         say(f"Passed over: {counted(not_outputs, 'file')} that no reader knows.")
 

@@ -50,6 +50,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() or character in "\n\t" else "?" for character in text)
 
 
+def on_a_line(name: str) -> str:
+    """A name without what would make several lines or cells of it: names on disk may hold anything but a slash."""
+    return name.replace("\n", "?").replace("\t", "?")
+
+
 def say_json(value: Any) -> None:
     """One JSON document on one line, in ASCII, so that it cannot steer a terminal; NaN and infinity become null."""
     typer.echo(as_json(value))

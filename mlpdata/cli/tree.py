@@ -23,7 +23,7 @@ from mlpdata.cli.options import (
     one_of,
 )
 from mlpdata.cli.outcome import SHOWN, concluded, say_passed_over, say_said, summarise
-from mlpdata.cli.output import counted, progress, say, say_json, say_rows, warn
+from mlpdata.cli.output import counted, on_a_line, progress, say, say_json, say_rows, warn
 from mlpdata.cli.sources import project_default
 from mlpdata.errors import MlpdataError, UsageError
 
@@ -70,7 +70,7 @@ def status(
         say_json(found.as_json())
     elif state is not None:
         for name in found.named(state):
-            say(name)
+            say(on_a_line(name))
     else:
         _say_status(found)
     return 0
@@ -182,11 +182,11 @@ def _say_status(found: TreeStatus) -> None:
         if some:
             say(f"{state}:")
             for one in some[:SHOWN]:
-                say(f"  {one.name}: {one.reason}")
+                say(f"  {on_a_line(one.name)}: {one.reason}")
             if len(some) > SHOWN:
                 say(f"  ... and {len(some) - SHOWN} more; --state {state} lists all.")
     if found.missing:
-        say(f"Missing: {counted(len(found.missing), 'calculation')} of the store, such as {found.missing[0]}. "
+        say(f"Missing: {counted(len(found.missing), 'calculation')} of the store, such as {on_a_line(found.missing[0])}. "
             "--state missing lists all; `mlpdata sync --exact` hides them.")  # fmt: skip
     say_said(found.conflicts, found.notes)
     say_passed_over(found.passed_over, found.not_outputs)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from mlpdata.digest import sha256, sha256_start
-from mlpdata.errors import InputError, LimitExceeded, ParseError
+from mlpdata.errors import InputError, LimitExceeded, ParseError, Unavailable
 from mlpdata.readers.codecs import DAMAGED, PIECE, codec_of
 from mlpdata.readers.place import Member, Place, Region
 from mlpdata.schema.sidecar import Declared
@@ -119,12 +119,12 @@ def _readable(path: Place) -> Iterator[None]:
     """While a file is read: what the system says against it is an error of that file alone.
 
     Raises:
-        InputError: it says something.
+        Unavailable: it says something.
     """
     try:
         yield
     except OSError as error:
-        raise InputError(f"expected a readable file, found: {error.strerror or error}.", path=str(path)) from error
+        raise Unavailable(f"expected a readable file, found: {error.strerror or error}.", path=str(path)) from error
 
 
 @contextmanager
@@ -132,14 +132,14 @@ def _whole(path: Place, raw: IO[bytes], size: int) -> Iterator[Buffer]:
     """The first `size` bytes of what is not compressed, and no others: the digest is of these, while a run still writes.
 
     Raises:
-        InputError: there are fewer.
+        Unavailable: there are fewer.
     """
     if isinstance(path, Member):
         yield raw if isinstance(raw, mmap.mmap) else raw.read()
     elif size <= SMALL:
         content = raw.read(size)
         if len(content) < size:
-            raise InputError(CUT_MEANWHILE, path=str(path))
+            raise Unavailable(CUT_MEANWHILE, path=str(path))
         yield content
     else:
         with _mapped(path, raw, size) as mapped:
@@ -238,7 +238,7 @@ def _mapped(path: Place, file: IO[bytes], size: int) -> Iterator[mmap.mmap]:
     try:
         mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
     except ValueError:
-        raise InputError(CUT_MEANWHILE, path=str(path)) from None
+        raise Unavailable(CUT_MEANWHILE, path=str(path)) from None
     with mapped:
         yield mapped
 

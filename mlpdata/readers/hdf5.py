@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlpdata.errors import InputError, LimitExceeded, ParseError
+from mlpdata.errors import InputError, LimitExceeded, ParseError, Unavailable
 from mlpdata.readers.archive import Buffer
 from mlpdata.units import F64
 
@@ -139,12 +139,12 @@ def opened(data: Buffer) -> Iterator[File]:
 
     Raises:
         ParseError: it is none, or cut or damaged.
-        InputError: h5py is not installed.
+        Unavailable: h5py is not installed.
     """
     try:
         import h5py  # noqa: PLC0415  heavy, and of few files only
     except ImportError:
-        raise InputError("expected h5py to read HDF5, found none. Install it: pip install h5py.") from None
+        raise Unavailable("expected h5py to read HDF5, found none. Install it: pip install h5py.") from None
     with own_errors():
         root = h5py.File(_View(data), "r")
     with root:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, cast
 
-from mlpdata.errors import InputError
+from mlpdata.errors import InputError, Unavailable
 from mlpdata.readers.codecs import DAMAGED, PIECE, Codec, codec_of
 from mlpdata.readers.passage import Ended, Kind, Meter, Part, Passage, sane_time
 
@@ -60,7 +60,7 @@ class _Tape:
         try:
             content = self._expanded(size) if self._pieces else self._raw.read(size)
         except OSError as error:
-            raise InputError(f"expected a readable file, found: {error}.", path=self._meter.archive) from error
+            raise Unavailable(f"expected a readable file, found: {error}.", path=self._meter.archive) from error
         self._place += len(content)
         if self._header_left is not None:
             if size > BLOCK and _MANY_DIGITS.search(content):

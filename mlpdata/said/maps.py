@@ -120,8 +120,12 @@ class Map:
         return [layer for _, layer in found]
 
     def remarks(self) -> list[str]:
-        """The rows that matched no run."""
-        return [f"{row.place}: {row.path!r} matches no run." for row, node in self._rows if not node.met]
+        """The rows that matched no run. What is in an archive is named by `!` everywhere but here."""
+        return [
+            f"{row.place}: {row.path!r} matches no run.{' After an archive write / for !.' if '!' in row.path else ''}"
+            for row, node in self._rows
+            if not node.met
+        ]
 
 
 def _rank(numbered: tuple[int, Layer]) -> tuple[Any, int]:

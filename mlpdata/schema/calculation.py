@@ -83,6 +83,8 @@ class Calculation(Noun):
     """Largest distance of neighbouring k points in the first cell, 2 pi / (length * divisions) [1/angstrom]."""
     group: str = ""
     """Configurations of one group never straddle a split."""
+    image_of: str = ""
+    """Root-relative folder of the reaction path that it is an image of, where the files around it say so; else empty."""
     system: str = ""
     """What was calculated: its name as declared, else the formula and the directions in which it is periodic."""
     continues: str = ""

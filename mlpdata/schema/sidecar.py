@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from mlpdata.digest import canonical_json
 from mlpdata.schema.calculation import EnergyKind, Kind
@@ -16,6 +16,14 @@ from mlpdata.schema.noun import Noun
 SIDECAR = "mlpdata.yaml"
 MAPPINGS = ("units", "names", "tags")
 """Fields of names and values, joined with those inherited; among what is declared `tags.name`."""
+
+
+def _or_nothing(text: Any) -> Any:
+    return None if isinstance(text, str) and not text.strip() else text
+
+
+Text = Annotated[str | None, BeforeValidator(_or_nothing)]
+"""Text of which an empty one says nothing, as where a script sets a variable to nothing: no group is named so."""
 
 
 class Declared(Noun):
@@ -38,15 +46,15 @@ class Sidecar(Noun):
 
     license: str | None = None
     """SPDX expression."""
-    citation: str | None = None
+    citation: Text = None
     """How to cite the data."""
     kind: Kind | None = None
     """What the configurations are there for."""
     temperature: Annotated[float, Field(gt=0)] | None = None
     """Set point of the thermostat [K]."""
-    group: str | None = None
+    group: Text = None
     """`file` (each run by itself), `folder` (all runs of one folder belong together), or a name."""
-    system: str | None = None
+    system: Text = None
     """Name of what was calculated."""
     tags: dict[str, str] = {}
     """Free marks, joined with those inherited."""

@@ -60,6 +60,8 @@ class Repository:
         """
         store = Path(path)
         parts = {layout.SNAPSHOTS, layout.SEGMENTS, layout.AMENDMENTS, layout.REFS, f"{layout.HEAD}.tmp"}
+        if store.exists() and not store.is_dir():
+            raise StoreError("expected a folder for the store, found a file. Choose another name.", path=store)
         found = {child.name for child in store.iterdir()} if store.is_dir() else set()
         if found - parts:
             raise StoreError("expected an empty folder, found files. Choose another folder for the store.", path=store)

@@ -16,7 +16,7 @@ TREE = [
     if isinstance(one, type) and issubclass(one, MlpdataError) and one is not MlpdataError
 ]
 EXIT_CODES = {
-    "check-failed": 1, "usage": 2, "unit": 2, "license": 2, "input": 3, "not-recognised": 3, "parse": 3, "units-unknown": 3, "limit": 3,
+    "check-failed": 1, "usage": 2, "unit": 2, "license": 2, "input": 3, "unavailable": 3, "not-recognised": 3, "parse": 3, "units-unknown": 3, "limit": 3,
     "store": 4, "locked": 4, "newer-schema": 4, "not-found": 4, "commit-uncertain": 4, "corrupt": 5,
 }  # fmt: skip
 """What scripts of users rely on."""

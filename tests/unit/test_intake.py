@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 import vasprun as v
 from tiny import MD, N_CALCULATIONS, N_CONFIGURATIONS, tree
 
-from mlpdata import ahead, durable, intake
+from mlpdata import ahead, durable, intake, portions
 from mlpdata.api import Store
 from mlpdata.discover import Output
 from mlpdata.errors import (
@@ -221,6 +221,28 @@ def test_a_reading_process_that_is_killed_is_explained(monkeypatch: pytest.Monke
     with pytest.raises(UsageError, match="--jobs 1"):
         ingest("raw", jobs=2)
     assert not list(Path("store/snapshots").iterdir())
+
+
+def test_reading_processes_start_once_for_all_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Here(Executor):
+        number = 0
+
+        def __init__(self, *_: object, **__: object) -> None:
+            Here.number += 1
+
+        def submit(self, read: Callable[..., object], *given: object) -> Future[object]:  # type: ignore[override]
+            future: Future[object] = Future()
+            future.set_result(read(*given))
+            return future
+
+    alone = ingest("raw", "store1")
+    for module, name, value in ((portions, "SMALLEST", 1), (portions, "LARGEST", 1), (ahead, "WORTH_WORKERS", 1)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(ahead, "ProcessPoolExecutor", Here)
+
+    assert ingest("raw", "store2", jobs=2).content == alone.content
+    assert len(list(Path("store2/segments").iterdir())) > 1
+    assert Here.number == 1
 
 
 def test_a_file_that_breaks_in_a_worker_keeps_what_came_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,15 @@ def test_a_run_gives_its_frames_and_is_closed_by_its_record(tmp_path: Path) -> N
     assert calculation.sources[0].bytes == len(MD)
 
 
+@pytest.mark.parametrize("name", ["vasp/outcar", "of no reader"])
+def test_a_file_is_read_by_what_it_holds_now_whatever_it_was_known_for(tmp_path: Path, name: str) -> None:
+    Path(tmp_path, "vasprun.xml").write_text(MD)
+    *_, record = read_output(Output(tmp_path / "vasprun.xml", "vasprun.xml", Sidecar(), reader=name))
+
+    assert isinstance(record, Calculation)
+    assert record.sources[0].reader == "vasp/xml"
+
+
 def test_what_a_sidecar_says_is_above_what_the_run_shows(tmp_path: Path) -> None:
     _, (calculation,) = read(written(tmp_path, MD), kind="liquid_amorphous", temperature=1234.0)
 

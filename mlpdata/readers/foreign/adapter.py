@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mlpdata.digest import sha256, sha256_json
-from mlpdata.errors import InputError, LimitExceeded, MlpdataError, ParseError
+from mlpdata.errors import LimitExceeded, MlpdataError, ParseError, Unavailable
 from mlpdata.frames import by_block
 from mlpdata.readers.archive import Input
 from mlpdata.readers.foreign import ase as foreign_ase
@@ -143,14 +143,14 @@ def _guarded(source: Input, row: Code) -> Reading:
     """What the library makes of the file, without its words on the screen, its warnings or its exceptions.
 
     Raises:
-        InputError: it is not installed.
+        Unavailable: it is not installed.
         LimitExceeded: it does not come to an end.
         ParseError: it raised an exception.
     """
     try:
         importlib.import_module(row.library)
     except ModuleNotFoundError as error:
-        raise InputError(
+        raise Unavailable(
             f"expected the package {error.name}, which reads {row.code}, found none. "
             "Install it by: pip install 'mlpdata[adapters]'"
         ) from None
