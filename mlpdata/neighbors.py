@@ -131,7 +131,7 @@ def _within_one_image(box: F64, periodic: NDArray[np.bool_], cutoff: float) -> N
     whole: NDArray[np.bool_] = np.logical_and.reduce(periodic, axis=1)
     reciprocal = np.linalg.inv(_or_identity(box, whole))
     lowest: F64 = 1 / np.linalg.norm(reciprocal, axis=1).max(axis=1)
-    roomy: NDArray[np.bool_] = whole & (lowest > 2 * cutoff)
+    roomy = whole & (lowest > 2 * cutoff)
     return roomy | ~np.logical_or.reduce(periodic, axis=1)
 
 
