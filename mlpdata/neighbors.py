@@ -131,8 +131,8 @@ def _within_one_image(box: F64, periodic: NDArray[np.bool_], cutoff: float) -> N
     whole: NDArray[np.bool_] = np.logical_and.reduce(periodic, axis=1)
     reciprocal = np.linalg.inv(_or_identity(box, whole))
     lowest: F64 = 1 / np.linalg.norm(reciprocal, axis=1).max(axis=1)
-    roomy = whole & (lowest > 2 * cutoff)
-    return roomy | ~np.logical_or.reduce(periodic, axis=1)
+    found: NDArray[np.bool_] = np.where(whole, lowest > 2 * cutoff, ~np.logical_or.reduce(periodic, axis=1))
+    return found
 
 
 def _closest_of_few(positions: F64, atomic_numbers: NDArray[Any], box: F64, cutoff: float) -> Closest:

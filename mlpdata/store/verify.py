@@ -17,11 +17,11 @@ from mlpdata.store import layout, tables
 from mlpdata.store.amendments import Amendments, StoredCalculations, read_amendment
 from mlpdata.store.columns import ids_of
 from mlpdata.store.commit import Repository
-from mlpdata.store.index import IdIndex
+from mlpdata.store.index import CalculationIndex, IdIndex, Kept
 from mlpdata.store.layout import FileRecord, Segment
 from mlpdata.store.mapping import Mapped
 from mlpdata.store.rebase import effective_kept
-from mlpdata.store.segment import Kept, kept_calculations, read_segment
+from mlpdata.store.segment import read_segment
 
 BATCH = 8192
 """Configurations whose ids are worked out at a time."""
@@ -162,7 +162,7 @@ class _Verification:
             with self.noting(folder / place):
                 self.file(folder / place, file)
         self.strangers(folder, {*files, layout.SEGMENT_RECORD})
-        kept = kept_calculations(self.store, name)
+        kept = list(CalculationIndex(self.store, name, segment))
         with Mapped([(folder / layout.ARRAYS, segment.arrays)]) as mapped:
             if not self.quick and len(self.report.faults) == before:
                 self.rows(folder, segment, mapped, kept)
