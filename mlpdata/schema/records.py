@@ -84,6 +84,29 @@ class Amendment(Noun):
         return sha256_json(self.as_json())
 
 
+class Step(Noun):
+    """An amendment among those that were put together."""
+
+    id: Sha256
+    """Of the amendment as it was first written."""
+    amendment: Amendment
+    """The same for calculations where they are now."""
+
+
+class AmendmentHistory(Noun):
+    """Amendments put together into one record, as compaction does: the calculations that they name have moved."""
+
+    schema_version: int = STORE_VERSION
+    """Of the store's layout."""
+    steps: tuple[Step, ...]
+    """In their order."""
+
+    @property
+    def id(self) -> Sha256:
+        """Digest of the record."""
+        return sha256_json(self.as_json())
+
+
 class Snapshot(Noun):
     """A commit."""
 

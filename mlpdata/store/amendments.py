@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from mlpdata import digest
 from mlpdata.errors import NotFound, UsageError
 from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.noun import from_stored
-from mlpdata.schema.records import Amendment, Attributes, Revision
+from mlpdata.schema.records import Amendment, AmendmentHistory, Attributes, Revision, Step
 from mlpdata.store import layout, tables
 from mlpdata.store.index import CalculationIndex, IdIndex, Ids, Kept
 from mlpdata.store.segment import read_segment
@@ -88,7 +88,35 @@ class Amendments:
         Raises:
             CorruptError: one is missing or not what was written.
         """
-        return cls((name, read_amendment(store, name)) for name in names)
+        return cls(one for name in names for one in read_amendments(store, name))
+
+    def history_record(self) -> AmendmentHistory:
+        """All of them in one record."""
+        return AmendmentHistory(steps=tuple(Step(id=name, amendment=one) for name, one in self._records if one.changes))
+
+    def moved(self, segments: Mapping[str, str], hidden: Collection[Key]) -> Amendments:
+        """The same for calculations that are now in other segments.
+
+        Args:
+            segments: by segment: the one that replaced it.
+            hidden: calculations that are not shown. Of copies that came into one segment the one shown counts.
+        """
+        return Amendments(
+            (name, amendment.model_copy(update={"changes": tuple(_moved(amendment.changes, segments, hidden))}))
+            for name, amendment in self._records
+        )
+
+    def without(self, records: Collection[str]) -> Amendments:
+        """The same but for those calculations that have one of these records."""
+        return Amendments(
+            (
+                name,
+                amendment.model_copy(
+                    update={"changes": tuple(c for c in amendment.changes if c.calculation not in records)}
+                ),
+            )
+            for name, amendment in self._records
+        )
 
     def of(self, segment: str) -> dict[str, Revision]:
         """The revisions that hold for the calculations of a segment, by their record as stored."""
@@ -110,14 +138,26 @@ class Amendments:
         return steps
 
 
-def read_amendment(store: Path, name: str) -> Amendment:
-    """The amendment with the id `name`.
+def _moved(changes: Iterable[Revision], segments: Mapping[str, str], hidden: Collection[Key]) -> Iterator[Revision]:
+    for one in changes:
+        if one.segment not in segments:
+            yield one
+        elif (one.segment, one.calculation) not in hidden:
+            yield one.model_copy(update={"segment": segments[one.segment]})
+
+
+def read_amendments(store: Path, name: str) -> list[tuple[str, Amendment]]:
+    """The amendment with the id `name`, or those of a history with that id.
 
     Raises:
         CorruptError: it is missing, or its bytes are not those that its name says.
         NewerSchema: a newer mlpdata wrote it.
     """
-    return layout.read_record(Amendment, layout.amendment_file(store, name), name)
+    path = layout.amendment_file(store, name)
+    text = layout.read_named(path, name, "an amendment")
+    if not text.startswith(b'{"schema_version":') or b'"steps":' not in text[:64]:
+        return [(name, from_stored(Amendment, text, str(path)))]
+    return [(one.id, one.amendment) for one in from_stored(AmendmentHistory, text, str(path)).steps]
 
 
 def _state(stored: Calculation, revision: Revision | None) -> dict[str, Any]:

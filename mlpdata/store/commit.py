@@ -7,8 +7,10 @@ only adds files that no snapshot names yet; so a crash leaves the old version or
 from __future__ import annotations
 
 import heapq
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import NamedTuple
 
 from mlpdata import digest, durable
 from mlpdata.errors import CommitUncertain, CorruptError, NotFound, StoreError, UsageError
-from mlpdata.schema.records import Amendment, Snapshot
+from mlpdata.schema.records import Amendment, AmendmentHistory, Snapshot
 from mlpdata.store import layout
 from mlpdata.store.amendments import Amended, revisions
 from mlpdata.store.index import CalculationIndex
@@ -29,6 +31,10 @@ EMPTY = "empty"
 """What HEAD says before the first commit."""
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHORTEST_PREFIX = 8
+
+
+Follow = Callable[[Snapshot | None], tuple[Snapshot, Amendment | AmendmentHistory | None]]
+"""What comes after a snapshot, or after none."""
 
 
 class Staged(NamedTuple):
@@ -125,6 +131,17 @@ class Repository:
                     record = self.read(parent)
                     heapq.heappush(waiting, (_backwards(record.time), parent, record))
 
+    def versions(self) -> Iterator[Snapshot]:
+        """Every snapshot that HEAD, a tag or one of their descendants names, once."""
+        head = self.head()
+        waiting = [*self.tags().values(), *([head.id] if head is not None else [])]
+        seen = set(waiting)
+        while waiting:
+            snapshot = self.read(waiting.pop())
+            yield snapshot
+            waiting += [one for one in snapshot.parents if one not in seen]
+            seen.update(snapshot.parents)
+
     def snapshot(self, at: str | None = None) -> OpenSnapshot:
         """The current snapshot, or the one that `at` names, opened for reading.
 
@@ -190,7 +207,7 @@ class Repository:
         finished = writer.finish()
         wanted = dict(writer.wanted)
         if finished is not None:
-            return Staged(self._in_its_place(*finished), wanted)
+            return Staged(self.put_in_place(*finished), wanted)
         return Staged(None, wanted) if wanted else None
 
     def pending(
@@ -206,7 +223,7 @@ class Repository:
             NotFound: a calculation to retract or restore is not in the store.
         """
         change = _change(staged, retract, restore)
-        snapshot, _ = rebased(self.path, self.head(), change, "", _now(), self.index_of)
+        snapshot, _ = rebased(self.path, self.head(), change, "", now(), self.index_of)
         return OpenSnapshot(self.path, snapshot)
 
     def commit(
@@ -245,19 +262,46 @@ class Repository:
             NotFound: a calculation to retract, to restore or to amend is not in the store.
             UsageError: an amendment of what is no attribute.
         """
-        durable.refuse_network(self.path)
         mine = self.adopt(writer) if writer is not None else None
         change = _change([*staged, *([mine] if mine is not None else [])], retract, restore)
         change = change._replace(revisions=tuple(revisions(self.path, amend)), by=by, why=why)
+        return self.advance(lambda head: rebased(self.path, head, change, message, time or now(), self.index_of))
+
+    def advance(self, follow: Follow) -> Snapshot:
+        """Replace the head by what follows from it, whole or not at all; see `commit`.
+
+        Args:
+            follow: the next snapshot, and what it amends, from the head that is current once no one else can change it.
+        """
+        durable.refuse_network(self.path)
         durable.make_folder(self.work)
         with durable.lock(self.work / "lock"):
             self._sweep()
             head = self.head()
-            snapshot, amendment = rebased(self.path, head, change, message, time or _now(), self.index_of)
+            snapshot, amendment = follow(head)
             if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
                 return head
             self._publish(snapshot, amendment)
         return snapshot
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder for scratch files, which goes when the block ends.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+        durable.refuse_network(self.path)
+        folder = self.work / "staging" / secrets.token_hex(8)
+        durable.make_folder(folder.parent)
+        with durable.lock(self.work / "lock"):
+            durable.make_scratch(folder)
+            alive = durable.mark_alive(folder)
+        try:
+            yield folder
+        finally:
+            durable.remove_tree(folder)
+            os.close(alive)
 
     def _has(self, segments: Iterable[str], content: int) -> bool:
         return any(any(self.index_of(segment).with_content([content])) for segment in segments)
@@ -272,7 +316,7 @@ class Repository:
             self._indices[segment] = CalculationIndex(self.path, segment, read_segment(self.path, segment))
         return self._indices[segment]
 
-    def _in_its_place(self, segment: Segment, folder: Path) -> str:
+    def put_in_place(self, segment: Segment, folder: Path) -> str:
         """Move a finished segment to its place; one from an attempt that died is taken as it is."""
         self._make_folders()
         target = layout.segment_folder(self.path, segment.id)
@@ -288,7 +332,7 @@ class Repository:
             ) from error
         return segment.id
 
-    def _publish(self, snapshot: Snapshot, amendment: Amendment | None) -> None:
+    def _publish(self, snapshot: Snapshot, amendment: Amendment | AmendmentHistory | None) -> None:
         self._make_folders()
         try:
             if amendment is not None:
@@ -374,7 +418,8 @@ def _what_is_shown(snapshot: Snapshot) -> tuple[object, ...]:
     return snapshot.segments, snapshot.retracted, snapshot.amendments
 
 
-def _now() -> str:
+def now() -> str:
+    """The time for records: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -37,6 +37,8 @@ IDS = "ids.bin"
 CALCULATIONS = "calculations.bin"
 """Where each calculation of a segment is; absent in schema version 1."""
 TABLES = ("configurations", "calculations", "methods", "sources")
+REPLACED = "replaced"
+"""Table of the calculations of other segments that a compacted one stands for."""
 ZARR = "zarr.json"
 
 N_ATOMS, ATOM_START = "n_atoms", "atom_start"
@@ -267,17 +269,20 @@ def read_record(kind: type[Named], path: Path, name: str) -> Named:
         CorruptError: it is missing, or its bytes are not those that its name says.
         NewerSchema: a newer mlpdata wrote it.
     """
+    return from_stored(kind, read_named(path, name, f"a {kind.__name__}"), str(path))
+
+
+def read_named(path: Path, name: str, what: str) -> bytes:
+    """The bytes of a record that is named by their sha256; see `read_record`."""
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise CorruptError(
-            f"expected a {kind.__name__}, found: {error.strerror}. Restore the file.", path=path
-        ) from error
+        raise CorruptError(f"expected {what}, found: {error.strerror}. Restore the file.", path=path) from error
     found = digest.sha256(text)
     if found != name:
         raise CorruptError(f"expected bytes with sha256 {name}, found {found}. Restore the file.", path=path)
     refuse_newer(text, path)
-    return from_stored(kind, text, str(path))
+    return text
 
 
 def refuse_newer(text: bytes, path: Path) -> None:

@@ -14,6 +14,7 @@ from mlpdata.errors import NotFound
 from mlpdata.schema.records import Amendment, Retraction, Revision, Snapshot
 from mlpdata.store.amendments import Amendments, Key
 from mlpdata.store.index import CalculationIndex, Kept
+from mlpdata.store.state import stand_ins
 
 IndexOf = Callable[[str], CalculationIndex]
 """The index of the calculations of a segment."""
@@ -70,6 +71,7 @@ def rebased(
         NotFound: a calculation to retract, to restore or to amend is not in the store.
     """
     old = head.segments if head is not None else ()
+    change = _where_it_is_now(store, old, change)
     new = tuple(segment for segment in dict.fromkeys(change.segments) if segment not in old)
     before = {(one.segment, one.calculation): one for one in (head.retracted if head is not None else ())}
     _refuse_strangers(store, (*old, *new), change, index_of)
@@ -126,6 +128,24 @@ def effective_kept(one: Kept, revision: Revision | None) -> Kept:
     if revision is None:
         return one
     return one._replace(content=int(revision.content, 16), n_configurations=one.n_configurations - revision.skip)
+
+
+def _where_it_is_now(store: Path, old: Sequence[str], change: Change) -> Change:
+    """The change as asked for, in segments of the head where others were compacted into them meanwhile."""
+    amended = ((one.segment, one.calculation) for one in change.revisions)
+    named = {segment for segment, *_ in (*change.retract, *change.restore, *amended)}
+    if not (strange := named.difference(old, change.segments)):
+        return change
+    moved = stand_ins(store, strange, old)
+
+    def now(segment: str) -> str:
+        return moved.get(segment, segment)
+
+    return change._replace(
+        retract=tuple((now(segment), record, reason) for segment, record, reason in change.retract),
+        restore=tuple((now(segment), record) for segment, record in change.restore),
+        revisions=tuple(one.replace(segment=now(one.segment)) for one in change.revisions),
+    )
 
 
 def _refuse_strangers(store: Path, segments: Sequence[str], change: Change, index_of: IndexOf) -> None:
