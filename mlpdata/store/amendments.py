@@ -106,6 +106,19 @@ class Amendments:
             for name, amendment in self._records
         )
 
+    def joined(self, other: Amendments) -> Amendments:
+        """These, then those of `other` that are not among them."""
+        mine = {name for name, _ in self._records}
+        return Amendments([*self._records, *(one for one in other._records if one[0] not in mine)])
+
+    def times(self) -> dict[Key, str]:
+        """When the revision was made that holds for each calculation that has one."""
+        return {
+            (revision.segment, revision.calculation): amendment.time
+            for _, amendment in self._records
+            for revision in amendment.changes
+        }
+
     def without(self, records: Collection[str]) -> Amendments:
         """The same but for those calculations that have one of these records."""
         return Amendments(

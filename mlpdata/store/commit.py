@@ -119,7 +119,10 @@ class Repository:
 
     def log(self) -> Iterator[Snapshot]:
         """The snapshots that led to the current one, newest first."""
-        head = self.head()
+        return self.log_of(self.head())
+
+    def log_of(self, head: Snapshot | None) -> Iterator[Snapshot]:
+        """A snapshot and those that led to it, newest first."""
         waiting = [] if head is None else [(_backwards(head.time), head.id, head)]
         seen = {entry[1] for entry in waiting}
         while waiting:
