@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlpdata import digest, durable
-from mlpdata.errors import CommitUncertain, CorruptError, NotFound, StoreError, UsageError
+from mlpdata.errors import CommitUncertain, CorruptError, NotFound, StoreError
 from mlpdata.schema.records import Amendment, Snapshot
-from mlpdata.store import layout
+from mlpdata.store import layout, refs
 from mlpdata.store.amendments import Amended, revisions
 from mlpdata.store.layout import Segment
 from mlpdata.store.rebase import Change, rebased
@@ -26,8 +26,6 @@ from mlpdata.store.snapshot import OpenSnapshot
 
 EMPTY = "empty"
 """What HEAD says before the first commit."""
-_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SHORTEST_PREFIX = 8
 
 
 class Staged(NamedTuple):
@@ -104,7 +102,7 @@ class Repository:
             name = path.read_bytes()
         except OSError as error:
             raise CorruptError(f"expected HEAD, found: {error.strerror}. Restore the file.", path=path) from error
-        return None if name == f"{EMPTY}\n".encode() else self.read(_named(name, path))
+        return None if name == f"{EMPTY}\n".encode() else self.read(refs.named_id(name, path))
 
     def read(self, snapshot: str) -> Snapshot:
         """The snapshot with the full id `snapshot`."""
@@ -138,25 +136,43 @@ class Repository:
             raise NotFound("expected a snapshot, found an empty store. `mlpdata ingest` fills it.", path=self.path)
         return OpenSnapshot(self.path, record)
 
-    def tag(self, name: str, at: str | None = None) -> Snapshot:
+    def tag(self, name: str, at: str | None = None, *, move: bool = False) -> Snapshot:
         """Let `name` stand for a snapshot.
 
+        Args:
+            name: letters, digits, '.', '_' and '-'.
+            at: as `snapshot` takes it.
+            move: a tag that stands for another snapshot is moved.
+
         Raises:
-            UsageError: not a name.
+            UsageError: not a name, or a tag that stands for another snapshot.
             NotFound: no such snapshot.
         """
-        if not _TAG.fullmatch(name) or name.endswith(".tmp"):
-            raise UsageError(f"expected letters, digits, '.', '_' and '-', found the tag {name!r}.")
         record = self.snapshot(at).record
-        durable.make_folder(self.path / layout.REFS)
-        durable.replace(self.path / layout.REFS / name, f"{record.id}\n".encode())
+        with self._locked():
+            refs.put_tag(self.path, name, record.id, move=move)
         return record
+
+    def untag(self, name: str) -> str:
+        """Forget a tag; the id of the snapshot that it stood for.
+
+        Raises:
+            NotFound: no such tag.
+        """
+        with self._locked():
+            return refs.remove_tag(self.path, name)
 
     def tags(self) -> dict[str, str]:
         """Snapshot ids by tag."""
-        folder = self.path / layout.REFS
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        return {path.name: _named(path.read_bytes(), path) for path in files if not path.name.endswith(".tmp")}
+        return refs.read_tags(self.path)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The store, held against other writers."""
+        durable.refuse_network(self.path)
+        durable.make_folder(self.work)
+        with durable.lock(self.work / "lock"):
+            yield
 
     @contextmanager
     def stage(self) -> Iterator[Writer]:
@@ -244,12 +260,10 @@ class Repository:
             NotFound: a calculation to retract, to restore or to amend is not in the store.
             UsageError: an amendment of what is no attribute.
         """
-        durable.refuse_network(self.path)
         mine = self.adopt(writer) if writer is not None else None
         change = _change([*staged, *([mine] if mine is not None else [])], retract, restore)
         change = change._replace(revisions=tuple(revisions(self.path, amend)), by=by, why=why)
-        durable.make_folder(self.work)
-        with durable.lock(self.work / "lock"):
+        with self._locked():
             self._sweep()
             head = self.head()
             snapshot, amendment = rebased(self.path, head, change, message, time or _now(), self._kept_of)
@@ -314,13 +328,13 @@ class Repository:
             )
 
     def _named_by(self, at: str) -> Snapshot:
-        tag = self.path / layout.REFS / at
-        if _TAG.fullmatch(at) and tag.is_file():
-            return self.read(_named(tag.read_bytes(), tag))
+        tagged = refs.tagged(self.path, at)
+        if tagged is not None:
+            return self.read(tagged)
         return self._by_prefix(at) or self._by_date(at)
 
     def _by_prefix(self, at: str) -> Snapshot | None:
-        if not (_SHORTEST_PREFIX <= len(at) <= 64 and digest.is_hex(at, len(at))):
+        if not (refs.SHORTEST_PREFIX <= len(at) <= 64 and digest.is_hex(at, len(at))):
             return None
         folder = self.path / layout.SNAPSHOTS
         found = sorted(path.stem for path in folder.glob(f"{at}*.json")) if folder.is_dir() else []
@@ -368,14 +382,6 @@ def _what_is_shown(snapshot: Snapshot) -> tuple[object, ...]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _named(content: bytes, path: Path) -> str:
-    """The snapshot id that HEAD or a tag holds."""
-    name = content.decode("ascii", "replace")
-    if not (name.endswith("\n") and digest.is_hex(name[:-1])):
-        raise CorruptError("expected the id of a snapshot, found something else. Restore the file.", path=path)
-    return name[:-1]
 
 
 def _moment(time: str) -> datetime:

@@ -1,0 +1,77 @@
+"""Verbs about versions: log, tag, tags."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlpdata.cli.app import app
+from mlpdata.cli.options import STORE, JsonOption, StoreOption
+from mlpdata.cli.output import say, say_json, say_rows
+from mlpdata.errors import UsageError
+
+
+@app.command()
+def log(
+    store: StoreOption = STORE,
+    number: Annotated[int | None, typer.Option("-n", min=1, help="How many; all by default.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the snapshots, newest first, with what each added and removed."""
+    from mlpdata.store.commit import Repository
+    from mlpdata.store.history import steps
+
+    rows = []
+    for one in steps(Repository.open(store), number):
+        record = one.record
+        if json:
+            counts = {"added": one.added, "removed": one.removed, "tags": one.tags}
+            say_json({"id": record.id, **counts, **record.as_json()})
+        else:
+            counted = (record.n_configurations, record.n_calculations, one.added, one.removed)
+            rows.append(
+                (record.id[:12], record.time, *counted, record.content[:12], " ".join(one.tags), record.message)
+            )
+    if not json:
+        heads = ("configurations", "calculations", "added", "removed", "content", "tags", "message")
+        say_rows(("snapshot", "time", *heads), rows)
+
+
+@app.command()
+def tag(
+    name: Annotated[str, typer.Argument(help="Letters, digits, '.', '_' and '-'.")],
+    at: Annotated[
+        str | None, typer.Argument(metavar="[AT]", help="Tag, id or its start, or date; else the current snapshot.")
+    ] = None,
+    store: StoreOption = STORE,
+    move: Annotated[bool, typer.Option("--move", help="Move a tag that stands for another snapshot.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Forget the tag; the snapshot stays.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Give a snapshot a name for --at; a tag never moves unless --move says so."""
+    from mlpdata.store.commit import Repository
+
+    if delete and (move or at is not None):
+        raise UsageError("expected --delete with a tag alone, found more.")
+    repository = Repository.open(store)
+    snapshot = repository.untag(name) if delete else repository.tag(name, at, move=move).id
+    if json:
+        say_json({"tag": name, "snapshot": snapshot, "deleted": delete})
+    else:
+        say(f"{name} {'stood' if delete else 'stands'} for snapshot {snapshot[:12]}.")
+
+
+@app.command()
+def tags(store: StoreOption = STORE, json: JsonOption = False) -> None:
+    """List the tags with the snapshots that they stand for."""
+    from mlpdata.store.commit import Repository
+
+    repository = Repository.open(store)
+    named = [(name, repository.read(snapshot)) for name, snapshot in repository.tags().items()]
+    if json:
+        for name, one in named:
+            say_json({"tag": name, "snapshot": one.id, "time": one.time, "content": one.content})
+        return
+    rows = [(name, one.id[:12], one.time, one.n_configurations, one.n_calculations, one.message) for name, one in named]
+    say_rows(("tag", "snapshot", "time", "configurations", "calculations", "message"), rows)
