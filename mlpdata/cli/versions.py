@@ -1,4 +1,4 @@
-"""Verbs about versions: log, tag, tags."""
+"""Verbs about versions: log, diff, tag, tags."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from mlpdata.cli.app import app
 from mlpdata.cli.options import STORE, JsonOption, StoreOption
-from mlpdata.cli.output import say, say_json, say_rows
+from mlpdata.cli.output import on_a_line, say, say_json, say_rows
 from mlpdata.errors import UsageError
 
 
@@ -36,6 +36,34 @@ def log(
     if not json:
         heads = ("configurations", "calculations", "added", "removed", "content", "tags", "message")
         say_rows(("snapshot", "time", *heads), rows)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="Snapshot: tag, id or its start, or date.")],
+    after: Annotated[str | None, typer.Argument(metavar="[B]", help="The same; else the current one.")] = None,
+    store: StoreOption = STORE,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 where they differ, as git does.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Compare two snapshots: configurations, their labels, attributes and methods, by calculation."""
+    from mlpdata.differences import differences
+    from mlpdata.store.commit import Repository
+    from mlpdata.summary import difference_lines, difference_rows
+
+    repository = Repository.open(store)
+    found = differences(repository.snapshot(before), repository.snapshot(after))
+    if json:
+        say_json(found.as_json())
+    else:
+        for line in difference_lines(found):
+            say(on_a_line(line))
+        columns, rows = difference_rows(found)
+        if rows:
+            say_rows(columns, rows)
+        if found.calculations.num_rows > len(rows):
+            say(f"... and {found.calculations.num_rows - len(rows)} calculations more; --json has all.")
+    return int(exit_code and not found.none)
 
 
 @app.command()
