@@ -64,10 +64,10 @@ def difference_lines(found: Differences) -> list[str]:
             )
     for verb, paths in (("added", found.attributes.added), ("removed", found.attributes.removed)):
         if paths:
-            lines.append(f"Calculations {verb}: {len(paths)}{_such_as(paths)}.")
+            lines.append(f"{verb.capitalize()}: {_calculations(paths)}.")
     for method in found.attributes.methods:
         settings = "; ".join(f"{name} {_word(old)} -> {_word(new)}" for name, (old, new) in method.settings.items())
-        lines.append(f"method of {len(method.paths)}{_such_as(method.paths)}: {settings}")
+        lines.append(f"method {settings}: {_calculations(method.paths)}")
     return lines + _attribute_lines(found)
 
 
@@ -78,7 +78,7 @@ def _attribute_lines(found: Differences) -> list[str]:
         shown[change.name] += 1
         if shown[change.name] <= MOST_VALUES:
             words = f"{change.name} {_word(change.old)} -> {_word(change.new)}"
-            lines.append(f"{words}: {len(change.paths)}{_such_as(change.paths)}")
+            lines.append(f"{words}: {_calculations(change.paths)}")
     lines += [
         f"{name}: {number - MOST_VALUES} further values" for name, number in shown.items() if number > MOST_VALUES
     ]
@@ -101,9 +101,9 @@ def difference_rows(found: Differences) -> tuple[list[str], list[tuple[Any, ...]
     return columns, [tuple(row.values()) for row in table.to_pylist()]
 
 
-def _such_as(paths: Sequence[str]) -> str:
-    """` (a/OUTCAR)`, ` (such as a/OUTCAR)`."""
-    return f" ({'such as ' if len(paths) > 1 else ''}{paths[0]})"
+def _calculations(paths: Sequence[str]) -> str:
+    """`1 calculation, a/OUTCAR`."""
+    return f"1 calculation, {paths[0]}" if len(paths) == 1 else f"{len(paths)} calculations, such as {paths[0]}"
 
 
 def _word(value: Any) -> str:

@@ -1,14 +1,15 @@
-"""Verbs about versions: log, diff, tag, tags."""
+"""Verbs about versions: log, diff, tag, tags, retract."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlpdata.cli.app import app
 from mlpdata.cli.options import STORE, JsonOption, StoreOption
-from mlpdata.cli.output import on_a_line, say, say_json, say_rows
+from mlpdata.cli.output import counted, on_a_line, say, say_json, say_rows
 from mlpdata.errors import UsageError
 
 
@@ -103,3 +104,63 @@ def tags(store: StoreOption = STORE, json: JsonOption = False) -> None:
         return
     rows = [(name, one.id[:12], one.time, one.n_configurations, one.n_calculations, one.message) for name, one in named]
     say_rows(("tag", "snapshot", "time", "configurations", "calculations", "message"), rows)
+
+
+SHOWN = 20
+"""Calculations that are printed; --json has all."""
+
+
+@app.command()
+def retract(
+    what: Annotated[
+        str | None,
+        typer.Argument(help="Path or start of the id of a calculation; path or start of the sha256 of a source."),
+    ] = None,
+    store: StoreOption = STORE,
+    reason: Annotated[str, typer.Option(help="Why; it stays on record.")] = "",
+    code_version: Annotated[
+        str | None, typer.Option("--code-version", help="All of a code and version, such as 'vasp 6.3.0'.")
+    ] = None,
+    sql: Annotated[str | None, typer.Option("--sql", help="A SELECT of calculation_id.")] = None,
+    by: Annotated[str, typer.Option(envvar="MLPDATA_BY", help="Who; nobody is named by default.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Show again what was retracted by hand.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be hidden, write nothing.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Hide calculations from now on, whatever a sync finds; without arguments, list what is hidden so."""
+    from mlpdata.retract import Which
+    from mlpdata.retract import retract as run
+
+    which = Which(what, code_version, sql)
+    if which == Which() and not (reason or undo):
+        _say_tombstones(store, json)
+        return
+    report = run(store, which, reason, by=by, undo=undo, dry_run=dry_run)
+    if json:
+        say_json(report.as_json())
+        return
+    verb = "shown again" if undo else "retracted"
+    state = f"would be {verb}" if dry_run else verb
+    configurations = counted(report.n_configurations, "configuration")
+    say(f"{counted(len(report.paths), 'calculation')} with {configurations} {state}.")
+    for path in report.paths[:SHOWN]:
+        say(f"  {on_a_line(path)}")
+    if len(report.paths) > SHOWN:
+        say(f"  ... and {len(report.paths) - SHOWN} more; --json lists all.")
+    if report.amended:
+        say(f"Related: {counted(report.amended, 'calculation')} in chains, groups or series with these.")
+    say(f"The store shows snapshot {report.snapshot[:12]}.")
+
+
+def _say_tombstones(store: Path, json: bool) -> None:
+    """What is retracted by hand, and why."""
+    from mlpdata.retract import tombstones
+    from mlpdata.store.commit import Repository
+
+    found = tombstones(Repository.open(store).snapshot())
+    if json:
+        for one in found:
+            say_json(one._asdict())
+    else:
+        rows = [(one.path, one.n_configurations, one.reason, one.by, one.time) for one in found]
+        say_rows(("calculation", "configurations", "reason", "by", "time"), rows)

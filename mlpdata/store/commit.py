@@ -214,13 +214,14 @@ class Repository:
         *,
         retract: Iterable[tuple[str, str, str]] = (),
         restore: Iterable[tuple[str, str]] = (),
+        user: str = "",
     ) -> OpenSnapshot:
         """The snapshot that such a `commit` would make now, opened for reading; nothing is written.
 
         Raises:
             NotFound: a calculation to retract or restore is not in the store.
         """
-        change = _change(staged, retract, restore)
+        change = _change(staged, retract, restore, user)
         snapshot, _ = rebased(self.path, self.head(), change, "", _now(), self._kept_of)
         return OpenSnapshot(self.path, snapshot)
 
@@ -231,6 +232,7 @@ class Repository:
         staged: Iterable[Staged] = (),
         retract: Iterable[tuple[str, str, str]] = (),
         restore: Iterable[tuple[str, str]] = (),
+        user: str = "",
         amend: Iterable[Amended] = (),
         by: str = "",
         why: str = "",
@@ -244,6 +246,7 @@ class Repository:
             staged: from `adopt`, what further writers brought.
             retract: segment, record and reason of calculations to hide.
             restore: segment and record of calculations to show again.
+            user: who retracts and restores by hand; an ingest neither shows nor stores again what a user retracted.
             amend: stored calculations, also of what is staged, as they shall be shown. What changes nothing is
                 dropped; of two writers that amend the same calculation the later one's attributes count.
             by: who amends.
@@ -261,7 +264,7 @@ class Repository:
             UsageError: an amendment of what is no attribute.
         """
         mine = self.adopt(writer) if writer is not None else None
-        change = _change([*staged, *([mine] if mine is not None else [])], retract, restore)
+        change = _change([*staged, *([mine] if mine is not None else [])], retract, restore, user)
         change = change._replace(revisions=tuple(revisions(self.path, amend)), by=by, why=why)
         with self._locked():
             self._sweep()
@@ -365,7 +368,7 @@ class Repository:
 
 
 def _change(
-    staged: Iterable[Staged], retract: Iterable[tuple[str, str, str]], restore: Iterable[tuple[str, str]]
+    staged: Iterable[Staged], retract: Iterable[tuple[str, str, str]], restore: Iterable[tuple[str, str]], user: str
 ) -> Change:
     brought = list(staged)
     return Change(
@@ -373,6 +376,7 @@ def _change(
         wanted={content: record for one in brought for content, record in one.wanted.items()},
         retract=tuple(retract),
         restore=tuple(restore),
+        user=user,
     )
 
 

@@ -24,6 +24,8 @@ class Change(NamedTuple):
     """Segment, record and reason."""
     restore: tuple[Key, ...] = ()
     """Segment and record."""
+    user: str = ""
+    """Who retracts and restores by hand; empty where an ingest does, which leaves alone what a user retracted."""
     revisions: tuple[Revision, ...] = ()
     """Calculations that shall be shown with other attributes."""
     by: str = ""
@@ -58,7 +60,7 @@ def rebased(
     kept = [one for segment in (*old, *new) for one in kept_of(segment)]
     hidden = {(one.segment, one.calculation): one for one in (head.retracted if head is not None else ())}
     _refuse_strangers(store, kept, change)
-    _retract_and_restore(hidden, change)
+    _retract_and_restore(hidden, change, time)
     _show_once(kept, hidden, change, set(new))
     names = head.amendments if head is not None else ()
     present = Amendments.read(store, names).present
@@ -104,23 +106,38 @@ def _refuse_strangers(store: Path, kept: list[Kept], change: Change) -> None:
             )
 
 
-def _retract_and_restore(hidden: Hidden, change: Change) -> None:
+def _retract_and_restore(hidden: Hidden, change: Change, time: str) -> None:
     for key in change.restore:
-        hidden.pop(key, None)
+        if change.user or not _by_hand(hidden, key):
+            hidden.pop(key, None)
     for segment, record, reason in change.retract:
-        hidden.setdefault((segment, record), Retraction(segment=segment, calculation=record, reason=reason))
+        retraction = Retraction(segment=segment, calculation=record, reason=reason)
+        before = hidden.get((segment, record))
+        if change.user and not (before and before.by_hand and before.reason == reason):
+            hidden[segment, record] = retraction.replace(by=change.user, time=time)
+        else:
+            hidden.setdefault((segment, record), retraction)
+
+
+def _by_hand(hidden: Hidden, key: Key) -> bool:
+    return key in hidden and hidden[key].by_hand
 
 
 def _show_once(kept: list[Kept], hidden: Hidden, change: Change, new: set[str]) -> None:
-    """Each wanted calculation is shown, and by one segment only: the one that has shown it longest."""
+    """Each wanted calculation is shown, and by one segment only: the one that has shown it longest.
+
+    What a user retracted stays hidden, whoever brings it again.
+    """
     places: dict[int, list[Kept]] = {}
     for one in kept:
         if one.content in change.wanted:
             places.setdefault(one.content, []).append(one)
     for copies in places.values():
         shown = [one for one in copies if _key(one) not in hidden]
-        first = shown[0] if shown else copies[0]
-        hidden.pop(_key(first), None)
+        retracted = [one for one in copies if _by_hand(hidden, _key(one))]
+        first = [*shown, *retracted, *copies][0]
+        if first not in retracted:
+            hidden.pop(_key(first), None)
         for one in copies:
             if one is not first and one.segment in new:
                 reason = f"stored before in segment {first.segment}"
