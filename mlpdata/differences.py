@@ -227,8 +227,8 @@ def _matched(old: _Side, new: _Side, names: Sequence[str]) -> tuple[_Matched, _S
         values = both.combine_chunks().dictionary_encode()
         codes = codes * (len(values.dictionary) + 1) + values.indices.to_numpy()
         codes = np.unique(codes, return_inverse=True)[1] if len(names) > 1 else codes
-    sides = (_numbered(part, len(codes)) for part in np.split(codes, [len(old)]))
-    _, first, second = np.intersect1d(*sides, assume_unique=True, return_indices=True)
+    mine, others = (_numbered(part, len(codes)) for part in np.split(codes, [len(old)]))
+    _, first, second = np.intersect1d(mine, others, assume_unique=True, return_indices=True)
     left_old, left_new = np.ones(len(old), bool), np.ones(len(new), bool)
     left_old[first], left_new[second] = False, False
     return _Matched(old.some(first), new.some(second)), old.some(left_old), new.some(left_new)

@@ -117,12 +117,12 @@ class Known:
         """What was declared of what somebody annotated later."""
         self.retracted: dict[Key, Retraction] = {}
         """What a user hides: it is neither restored nor taken again."""
-        for one in self.snapshot.record.retracted if self.snapshot is not None else ():
-            if one.by_hand:
-                self.retracted[one.segment, one.calculation] = one
+        for retraction in self.snapshot.record.retracted if self.snapshot is not None else ():
+            if retraction.by_hand:
+                self.retracted[retraction.segment, retraction.calculation] = retraction
         self._withheld = {
-            (digest, _number(self.hidden[key])): one
-            for key, one in self.retracted.items()
+            (digest, _number(self.hidden[key])): retraction
+            for key, retraction in self.retracted.items()
             for digest in self.hidden[key].outputs
         }
         self.restored: list[Key] = []

@@ -142,15 +142,19 @@ def _chosen(snapshot: OpenSnapshot, known: Known, which: Which, *, undo: bool) -
 
 def _meant(snapshot: OpenSnapshot, readings: Mapping[Key, Reading], which: Which) -> dict[Key, Reading]:
     if which.what is not None:
-        return _named(readings, which.what)
+        return named(readings, which.what)
     if which.code_version is not None:
         calculations = snapshot.calculations_of(readings)
         return {key: readings[key] for key, one in calculations.items() if _is_version(one.method, which.code_version)}
     return _answered(snapshot, readings, which.query or "")
 
 
-def _named(readings: Mapping[Key, Reading], what: str) -> dict[Key, Reading]:
-    """Those with this path or source, or else those whose id or source's digest starts so."""
+def named(readings: Mapping[Key, Reading], what: str) -> dict[Key, Reading]:
+    """Those with this path or source, or else those whose id or source's digest starts so.
+
+    Raises:
+        UsageError: several ids or digests start so.
+    """
     found = {
         key: one for key, one in readings.items() if what == one.path or what in {file.path for file in one.sources}
     }

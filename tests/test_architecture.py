@@ -53,7 +53,7 @@ FLOORS = (
     {"curate"},
     {"loader"},
     {"training"},
-    {"dynamics", "evaluate", "provenance"},
+    {"dynamics", "evaluate", "derived", "provenance"},
     {"api", "project", "methods", "workflow", "summary", "report", "cli", "testing", "__init__"},
 )
 """From the ground up. Names are those of modules or packages directly below mlpdata/."""

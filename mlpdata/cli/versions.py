@@ -1,16 +1,19 @@
-"""Verbs about versions: log, diff, tag, tags, retract."""
+"""Verbs about versions: log, diff, tag, tags, retract, trace."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mlpdata.cli.app import app
 from mlpdata.cli.options import STORE, JsonOption, StoreOption
-from mlpdata.cli.output import counted, on_a_line, say, say_json, say_rows
+from mlpdata.cli.output import counted, on_a_line, say, say_json, say_rows, warn
 from mlpdata.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlpdata.provenance import Forward, Origin, Trace
 
 
 @app.command()
@@ -164,3 +167,64 @@ def _say_tombstones(store: Path, json: bool) -> None:
     else:
         rows = [(one.path, one.n_configurations, one.reason, one.by, one.time) for one in found]
         say_rows(("calculation", "configurations", "reason", "by", "time"), rows)
+
+
+@app.command()
+def trace(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="Path or start of the id of a checkpoint, view, split, report, calculation, configuration."
+        ),
+    ],
+    store: StoreOption = STORE,
+    forward: Annotated[
+        bool, typer.Option("--forward", help="From a calculation or a source to all that was made of it.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Walk back from a result to file and line, or forward from a source to what rests on it; 1 where a link is broken."""
+    from mlpdata import provenance
+
+    found = provenance.trace_forward(store, what) if forward else provenance.trace(store, what)
+    if json:
+        say_json(found.as_json())
+    elif isinstance(found, provenance.Forward):
+        _say_forward(found)
+    else:
+        _say_trace(found)
+    for one in found.broken if not json else ():
+        warn(f"broken: {on_a_line(one)}.")
+    return int(bool(found.broken))
+
+
+def _say_trace(found: Trace) -> None:
+    """The chain, then files and lines."""
+    say_rows(("what", "name", "id", "note"), [(one.what, one.name, one.id[:32], one.note) for one in found.links])
+    rows = [
+        (one.calculation, one.n_configurations, _place(one), one.sha256[:12], f"{one.reader} {one.reader_version}")
+        for one in found.origins[:SHOWN]
+    ]
+    if rows:
+        say_rows(("calculation", "configurations", "source", "sha256", "reader"), rows)
+    if len(found.origins) > SHOWN:
+        say(f"... and {len(found.origins) - SHOWN} more; --json lists all.")
+
+
+def _place(one: Origin) -> str:
+    """`runs/a/OUTCAR:17-320`."""
+    if not one.first_line:
+        return one.source
+    return f"{one.source}:{one.first_line}" + (f"-{one.last_line}" if one.last_line != one.first_line else "")
+
+
+def _say_forward(found: Forward) -> None:
+    calculations = counted(len(found.calculations), "calculation")
+    say(f"{calculations} with {counted(found.n_configurations, 'configuration')}.")
+    rows = [
+        (one.what, one.path, one.id[:12], ", ".join(f"{part} {n}" for part, n in one.parts.items()))
+        for one in found.touched
+    ]
+    say_rows(("what", "path", "id", "configurations"), rows) if rows else say(
+        "Nothing beside the store holds any of them."
+    )

@@ -47,7 +47,11 @@ def shifted(block: Frames, energy: float, force: float) -> Frames:
     """The same geometries with other labels: each energy by `energy` [eV], each force along x by `force` [eV/angstrom]."""
     return Frames(
         block.n_atoms,
-        {**block.arrays, "energy": block.get("energy") + energy, "forces": block.get("forces") + np.array([force, 0, 0])},
+        {
+            **block.arrays,
+            "energy": block.get("energy") + energy,
+            "forces": block.get("forces") + np.array([force, 0, 0]),
+        },
     )
 
 
