@@ -62,6 +62,19 @@ class Store:
         """The snapshots, newest first."""
         return self._repository.log()
 
+    def tag(self, name: str, at: str | None = None, *, move: bool = False) -> SnapshotRecord:
+        """Let `name` stand for a snapshot; one that stands for another is moved only where `move` says so.
+
+        Raises:
+            UsageError: not a name, or a tag that stands for another snapshot.
+            NotFound: no such snapshot.
+        """
+        return self._repository.tag(name, at, move=move)
+
+    def tags(self) -> dict[str, str]:
+        """Snapshot ids by tag."""
+        return self._repository.tags()
+
     def verify(self, *, quick: bool = False) -> VerifyReport:
         """Compare what is on disk with the checksums that were recorded; `quick` looks at sizes and records only."""
         return verify(self.path, quick=quick)

@@ -168,6 +168,18 @@ def rename(source: Path, target: Path) -> None:
         ) from error
 
 
+def remove(path: Path) -> None:
+    """Remove one file, and sync its folder.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    with _explained(path):
+        _operation("unlink", path)
+        path.unlink()
+    sync_folder(path.parent)
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its missing parents, each synced in its parent."""
     missing = [path, *path.parents]

@@ -13,7 +13,7 @@ from mlpdata.ahead import Workers, streams
 from mlpdata.discover import Found, Output, Progress, find_outputs
 from mlpdata.errors import CheckFailed, InputError, UsageError
 from mlpdata.known import SUPERSEDED, Known
-from mlpdata.outcome import IngestReport, Refused, refusal
+from mlpdata.outcome import IngestReport, Refused, refusal, withheld
 from mlpdata.portions import Notes, Taken, name_of, portions
 from mlpdata.relating import BY, WHY, amendments
 from mlpdata.said.sayings import Sayings
@@ -236,13 +236,16 @@ class _Job:
         return Repository.open_or_create(self.store)
 
     def _passed_over(self, output: Output, known: Known) -> bool:
-        """Whether there is nothing to read: the file cannot be opened, is a copy, or the store shows it already."""
+        """Whether there is nothing to read: the file cannot be opened, is a copy, was retracted, or is shown already."""
         if output.error is not None:
             self.report.refused.append(refusal(output.name, output.error))
             return True
         if known.is_copy(output):
             self.report.copies += 1
             self.report.unchanged.append(output.name)
+            return True
+        if (retraction := known.withheld_file(output)) is not None:
+            self.report.withheld.append(withheld(output.name, retraction))
             return True
         if known.shows(output):
             self.report.unchanged.append(output.name)
@@ -290,6 +293,7 @@ class _Job:
         report.refused += taken.refused
         report.left_out += taken.left_out
         report.changed += taken.changed
+        report.withheld += taken.withheld
         report.conflicts += taken.conflicts
         report.unknown_license += taken.unknown_license
 

@@ -15,6 +15,7 @@ from mlpdata.discover import Output
 from mlpdata.readers.registry import precedence, reader_version
 from mlpdata.said.sayings import ATTRIBUTES
 from mlpdata.schema.calculation import Calculation, Status
+from mlpdata.schema.records import Retraction
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.commit import Repository
 from mlpdata.store.index import Ids
@@ -114,6 +115,16 @@ class Known:
             key: one.declared for key, one in self._stored(annotated).items() if key in self.visible
         }
         """What was declared of what somebody annotated later."""
+        self.retracted: dict[Key, Retraction] = {}
+        """What a user hides: it is neither restored nor taken again."""
+        for retraction in self.snapshot.record.retracted if self.snapshot is not None else ():
+            if retraction.by_hand:
+                self.retracted[retraction.segment, retraction.calculation] = retraction
+        self._withheld = {
+            (digest, _number(self.hidden[key])): retraction
+            for key, retraction in self.retracted.items()
+            for digest in self.hidden[key].outputs
+        }
         self.restored: list[Key] = []
         self._kept: set[Key] = set()
         self._superseded: set[Key] = set()
@@ -161,10 +172,29 @@ class Known:
         self._claimed |= {file.sha256 for file in output.files}
         return False
 
+    def withheld(self, reading: Reading) -> Retraction | None:
+        """Why a run is not taken: the user retracted what was read of it from the same bytes."""
+        return self._withheld.get((reading.sources[0].sha256, _number(reading)))
+
+    def withheld_file(self, output: Output) -> Retraction | None:
+        """The same of an output that need not be read, as every run that it holds is retracted."""
+        held = [self.visible.get(key) or self.hidden[key] for key in self._of_source.get(output.sha256, [])]
+        why = [self._withheld.get((output.sha256, number)) for number in {_number(one) for one in held}]
+        return why[0] if why and all(why) else None
+
+    def rivals(self, key: Key) -> list[Reading]:
+        """Visible readings of the run of a hidden one."""
+        names = [name for name in _names(self.hidden[key]) if not name.startswith("path ")]
+        return [self.visible[one] for one in dict.fromkeys(one for name in names for one in self._of_run.get(name, []))]
+
     def shows(self, output: Output) -> bool:
         """Whether the store shows this run under these attributes; an exact sync takes hidden readings back into view."""
         keys = dict.fromkeys(key for file in output.files for key in self._of_source.get(file.sha256, []))
-        same = [key for key in keys if self._same(output, self.visible.get(key) or self.hidden[key])]
+        same = [
+            key
+            for key in keys
+            if key not in self.retracted and self._same(output, self.visible.get(key) or self.hidden[key])
+        ]
         shown = [key for key in same if key in self.visible]
         if shown and _are_of(output, [self.visible[key] for key in shown]):
             self._kept.update(shown)
@@ -338,6 +368,11 @@ def _names(reading: Reading) -> Iterator[str]:
     for source in reading.sources:
         if source.role != "companion":
             yield f"path {source.path}"
+
+
+def _number(reading: Reading) -> str:
+    """Which of the runs of its file a reading is: `#2`; empty for the first."""
+    return reading.path.removeprefix(reading.sources[0].path)
 
 
 def _begins_with(path: Path, source: File) -> bool:

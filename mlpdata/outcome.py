@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mlpdata.errors import MlpdataError
+from mlpdata.schema.records import Retraction
 from mlpdata.tree import PassedOver
 
 
@@ -39,6 +40,11 @@ def refusal(name: str, error: MlpdataError) -> Refused:
     return Refused(name, error.line, error.code, error.message)
 
 
+def withheld(name: str, retraction: Retraction) -> Refused:
+    """What is noted of a file that holds what a user retracted."""
+    return Refused(name, None, "retracted", f"{retraction.reason} (by {retraction.by}, {retraction.time})")
+
+
 @dataclass
 class IngestReport:
     """What entered, what did not and why."""
@@ -56,6 +62,8 @@ class IngestReport:
     """Configurations of files that otherwise entered."""
     changed: list[Refused] = field(default_factory=list)
     """Files under whose name another run was read before."""
+    withheld: list[Refused] = field(default_factory=list)
+    """Files that were not taken, as a user retracted what was read from them."""
     copies: int = 0
     """How many of the unchanged repeat the bytes of another file."""
     passed_over: list[PassedOver] = field(default_factory=list)

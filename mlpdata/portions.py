@@ -40,6 +40,8 @@ class Taken:
     refused: list[Refused] = field(default_factory=list)
     left_out: list[Refused] = field(default_factory=list)
     changed: list[Refused] = field(default_factory=list)
+    withheld: list[Refused] = field(default_factory=list)
+    """What a user retracted, of files that hold something else, too."""
     conflicts: list[str] = field(default_factory=list)
     """What is declared and contradicts an output."""
     unknown_license: int = 0
@@ -118,7 +120,7 @@ def _note(taken: Taken) -> dict[str, Any]:
     return {
         **{
             name: [asdict(one) for one in getattr(taken, name)]
-            for name in ("entered", "refused", "left_out", "changed")
+            for name in ("entered", "refused", "left_out", "changed", "withheld")
         },
         "readings": [{one.name: getattr(reading, one.name) for one in fields(reading)} for reading in taken.readings],
         "conflicts": taken.conflicts,
@@ -138,5 +140,5 @@ def _taken(note: dict[str, Any]) -> Taken:
         ],
         conflicts=note["conflicts"],
         unknown_license=note["unknown_license"],
-        **{name: [Refused(**one) for one in note[name]] for name in ("refused", "left_out", "changed")},
+        **{name: [Refused(**one) for one in note[name]] for name in ("refused", "left_out", "changed", "withheld")},
     )

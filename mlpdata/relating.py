@@ -50,6 +50,7 @@ def amendments(
     staged: Sequence[Staged],
     known: Known,
     retract: Sequence[tuple[str, str, str]],
+    user: str = "",
 ) -> list[Amended]:
     """How calculations of the snapshot to be shall be shown, where that is otherwise than they would be.
 
@@ -58,13 +59,14 @@ def amendments(
         staged: what the commit will bring.
         known: what it held before, and what will be shown again; an exact sync forgets what was annotated.
         retract: what the commit will hide.
+        user: who hides and shows by hand, as for `commit`.
     """
     gone = {record for _, record, _ in retract}
     again = {record for _, record in (*known.restored, *known.annotated())}
     come = again.union(*(one.wanted.values() for one in staged))
     if not (gone or come):
         return []
-    pending = repository.pending(staged, retract=retract, restore=known.restored)
+    pending = repository.pending(staged, retract=retract, restore=known.restored, user=user)
     plain = _unamended(pending)
     configurations = _touched(plain, come, _formulas(known, gone))
     shown = _shown(pending, plain, configurations, exact=known.exact)

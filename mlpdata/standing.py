@@ -12,7 +12,7 @@ from mlpdata.discover import Output, Progress, find_outputs
 from mlpdata.errors import InputError
 from mlpdata.intake import cache_of, folder_of_outputs
 from mlpdata.known import Key, Known
-from mlpdata.outcome import Refused, refusal
+from mlpdata.outcome import Refused, refusal, withheld
 from mlpdata.readers.place import Member
 from mlpdata.readers.registry import Header, open_run
 from mlpdata.said.sayings import Sayings
@@ -22,7 +22,7 @@ from mlpdata.store.commit import Repository
 from mlpdata.taking import STAYS
 from mlpdata.tree import PassedOver
 
-State = Literal["new", "grown", "said", "changed", "unfinished", "failed", "done", "copy"]
+State = Literal["new", "grown", "said", "changed", "unfinished", "failed", "done", "copy", "retracted"]
 MEANINGS: dict[State, str] = {
     "new": "not in the store",
     "grown": "in the store with fewer steps or files",
@@ -32,6 +32,7 @@ MEANINGS: dict[State, str] = {
     "failed": "in the store as far as it went, or not readable",
     "done": "in the store, complete",
     "copy": "the same bytes as another file",
+    "retracted": "hidden by hand; `mlpdata retract --undo` shows it again",
 }
 """What `sync` takes comes first."""
 NOT_RUNS = ("missing", "ignored")
@@ -155,6 +156,8 @@ def _standing(output: Output, known: Known, cache: Cache, refused: list[Refused]
     """How one output stands."""
     if output.error is None and known.is_copy(output):
         return Standing(output.name, "copy")
+    if output.error is None and (retraction := known.withheld_file(output)) is not None:
+        return Standing(output.name, "retracted", withheld(output.name, retraction).reason)
     if output.error is None and known.shows(output):
         return _of_stored(output, known)
     lost = refusal(output.name, output.error) if output.error is not None else cache.refusal(output.name, output.key)

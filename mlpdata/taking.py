@@ -10,7 +10,7 @@ from mlpdata.discover import Output
 from mlpdata.errors import InputError, MlpdataError, Unavailable
 from mlpdata.frames import Frames
 from mlpdata.known import NO_IDS, Key, Known, reading_of
-from mlpdata.outcome import Entered, Refused, refusal
+from mlpdata.outcome import Entered, Refused, refusal, withheld
 from mlpdata.portions import Taken
 from mlpdata.runs import CONFLICT, Event, Unread
 from mlpdata.scan import Cache
@@ -110,7 +110,12 @@ class Taker:
         return False
 
     def _end(self, calculation: Calculation) -> None:
-        """Close a calculation."""
+        """Close a calculation; one that a user retracted is read in vain."""
+        reading = reading_of(calculation)
+        if (retraction := self.known.withheld(reading)) is not None:
+            self.taken.withheld.append(withheld(calculation.path, retraction))
+            self._abandon()
+            return
         self._begin()
         if self.writer is not None:
             self.writer.end(calculation)
@@ -124,7 +129,7 @@ class Taker:
                 calculation.sources[0].reader,
             )
         )
-        taken.readings.append(reading_of(calculation))
+        taken.readings.append(reading)
         taken.unknown_license += calculation.license is None
         taken.conflicts += [f"{calculation.path}: {one}" for one in calculation.warnings if one.startswith(CONFLICT)]
         taken.left_out += [

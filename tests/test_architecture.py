@@ -41,6 +41,9 @@ FLOORS = (
         "views",
         "emit",
         "annotate",
+        "attribute_changes",
+        "differences",
+        "retract",
         "inspection",
         "causes",
         "run_folder",
@@ -50,7 +53,7 @@ FLOORS = (
     {"curate"},
     {"loader"},
     {"training"},
-    {"dynamics", "evaluate"},
+    {"dynamics", "evaluate", "derived", "provenance"},
     {"api", "project", "methods", "workflow", "summary", "report", "cli", "testing", "__init__"},
 )
 """From the ground up. Names are those of modules or packages directly below mlpdata/."""

@@ -1,4 +1,4 @@
-"""Verbs about a store: show, method, sql, log, verify."""
+"""Verbs about a store: show, method, sql, verify."""
 
 from __future__ import annotations
 
@@ -253,23 +253,6 @@ def prompt(snapshot: Any, form: str) -> None:
             except UsageError as error:
                 say(str(error))
             statement = ""
-
-
-@app.command()
-def log(store: StoreOption = STORE, json: JsonOption = False) -> None:
-    """List the snapshots, newest first."""
-    from mlpdata.api import Store
-
-    records = list(Store(store).log())
-    if json:
-        for one in records:
-            say_json({"id": one.id, **one.as_json()})
-        return
-    rows = [
-        (one.id[:12], one.time, one.n_configurations, one.n_calculations, one.content[:12], one.message)
-        for one in records
-    ]
-    say_rows(("snapshot", "time", "configurations", "calculations", "content", "message"), rows)
 
 
 @app.command()

@@ -189,6 +189,10 @@ def md(
 @app.command()
 def report(
     store: StoreOption = STORE,
+    at: AtOption = None,
+    since: Annotated[
+        str | None, typer.Option(help="An earlier snapshot, as for --at: a section says what changed since then.")
+    ] = None,
     params: ParamsOption = PARAMS,
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file.")] = Path("results/report.html"),
 ) -> None:
@@ -197,7 +201,9 @@ def report(
     from mlpdata.project import load_params
     from mlpdata.report.build import build_report
 
-    page = build_report(Store(store).snapshot(), load_params(params), store.absolute().parent)
+    opened = Store(store)
+    earlier = None if since is None else opened.snapshot(since)
+    page = build_report(opened.snapshot(at), load_params(params), store.absolute().parent, earlier)
     write_file(out, page.encode())
     say(f"{out}: {len(page.encode()) // 1024} KiB")
 

@@ -39,6 +39,7 @@ def summarise(report: IngestReport) -> None:
     if report.amended:
         say(f"Related: {counted(report.amended, 'calculation')} in chains, groups or series with others.")
     say_lost("Changed", counted(len(report.changed), "file"), report.changed)
+    say_lost("Retracted by hand before", counted(len(report.withheld), "file"), report.withheld)
     say_lost("Left out", counted(sum(one.frames or 0 for one in report.left_out), "configuration"), report.left_out)
     say_lost("Not readable", counted(len(report.refused), "file"), report.refused)
     say_said(report.conflicts, report.notes)

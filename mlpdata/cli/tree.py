@@ -177,7 +177,7 @@ def _say_status(found: TreeStatus) -> None:
         ["state", "runs", "meaning"],
         [(state, found.counts[state], meaning) for state, meaning in MEANINGS.items() if found.counts[state]],
     )
-    for state in ("changed", "unfinished", "failed"):
+    for state in ("changed", "unfinished", "failed", "retracted"):
         some = [one for one in found.runs if one.state == state]
         if some:
             say(f"{state}:")

@@ -166,6 +166,31 @@ def open_view(path: Path) -> OpenView:
         NewerSchema: written by a newer mlpdata.
         CorruptError: a file is not what was written.
     """
+    view, manifest = _read_records(path)
+    for name, file in manifest.files.items():
+        _refuse_other_bytes(path / name, file)
+    side = pq.read_table(path / "rows.parquet")
+    return OpenView(
+        view,
+        Mapped([(path / "arrays", manifest.arrays)]),
+        np.fromfile(path / "ids", np.uint8).reshape(-1, 16),
+        *(np.array(side[name].to_pylist(), str) for name in ("kind", "group")),
+    )
+
+
+def read_ids(path: Path) -> tuple[View, Ids]:
+    """The record of a view and its ids, shape (n_configurations, 16), without the arrays.
+
+    Raises:
+        NotFound, NewerSchema, CorruptError: see `open_view`.
+    """
+    view, manifest = _read_records(path)
+    _refuse_other_bytes(path / "ids", manifest.files["ids"])
+    return view, np.fromfile(path / "ids", np.uint8).reshape(-1, 16)
+
+
+def _read_records(path: Path) -> tuple[View, ViewManifest]:
+    """What a view says of itself, and of its files."""
     record_file = path / "view.json"
     if not record_file.is_file():
         raise NotFound("expected a view, found none. Make one by `mlpdata freeze`.", path=path)
@@ -178,16 +203,12 @@ def open_view(path: Path) -> OpenView:
     manifest = from_stored(ViewManifest, manifest_file.read_bytes(), str(manifest_file))
     if view.ids != _digest(manifest.arrays, manifest.files):
         raise CorruptError("expected the files that view.json names, found others. Freeze it again.", path=path)
-    for name, file in manifest.files.items():
-        if not (path / name).is_file() or file_record(path / name) != file:
-            raise CorruptError("expected the bytes that were written, found others. Freeze it again.", path=path / name)
-    side = pq.read_table(path / "rows.parquet")
-    return OpenView(
-        view,
-        Mapped([(path / "arrays", manifest.arrays)]),
-        np.fromfile(path / "ids", np.uint8).reshape(-1, 16),
-        *(np.array(side[name].to_pylist(), str) for name in ("kind", "group")),
-    )
+    return view, manifest
+
+
+def _refuse_other_bytes(path: Path, file: FileRecord) -> None:
+    if not path.is_file() or file_record(path) != file:
+        raise CorruptError("expected the bytes that were written, found others. Freeze it again.", path=path)
 
 
 def _refuse_newer(text: bytes, path: Path) -> None:

@@ -14,12 +14,13 @@ import jinja2
 import numpy as np
 
 from mlpdata.api import Snapshot
+from mlpdata.differences import differences
 from mlpdata.dynamics import trajectory
 from mlpdata.errors import NotFound
 from mlpdata.report import charts
 from mlpdata.schema.params import Params
 from mlpdata.schema.records import Split
-from mlpdata.summary import dynamics_rows, error_rows
+from mlpdata.summary import difference_lines, difference_rows, dynamics_rows, error_rows
 from mlpdata.workflow import read_split
 
 MEV = 1e3
@@ -27,13 +28,14 @@ SERIES = 400
 """Points of a curve along time."""
 
 
-def build_report(snapshot: Snapshot, params: Params, project: Path) -> str:
+def build_report(snapshot: Snapshot, params: Params, project: Path, since: Snapshot | None = None) -> str:
     """The report as HTML.
 
     Args:
         snapshot: what the results were made of.
         params: for the title and the targets.
         project: folder with dataset.json, splits/ and results/.
+        since: an earlier snapshot; what changed since then is a section of the report.
 
     Raises:
         NotFound: a result that is not there yet, with the verb that makes it.
@@ -59,9 +61,11 @@ def build_report(snapshot: Snapshot, params: Params, project: Path) -> str:
     environment.filters["shown"] = shown
     return environment.from_string((files("mlpdata.report") / "page.html").read_text()).render(
         name=params.name,
+        made_of={"content": snapshot.content, "split": divided.id, "view": train["view"], "model": train["id"]},
         dataset=dataset,
         check=check,
         failures=[*check["errors"], *metrics["failures"], *md["failures"]],
+        changes=None if since is None else changes(since, snapshot),
         methods=method_rows(snapshot),
         records=read_text(results / "methods.yaml", "record"),
         composition=composition_rows(rows),
@@ -101,6 +105,13 @@ def drawn(
         "md_energy": charts.traces(energy_traces(runs), "energy [meV/atom]"),
         "md_temperature": charts.traces(series(runs, "temperature"), "temperature [K]"),
     }
+
+
+def changes(since: Snapshot, snapshot: Snapshot) -> dict[str, Any]:
+    """What changed since an earlier snapshot."""
+    found = differences(since.opened, snapshot.opened)
+    columns, rows = difference_rows(found)
+    return {"since": repr(since), "lines": difference_lines(found), "columns": columns, "rows": rows}
 
 
 def read_result(path: Path, verb: str) -> Any:

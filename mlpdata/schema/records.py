@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, model_validator, with_config
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator, with_config
 from typing_extensions import TypedDict  # pydantic cannot read the one of typing before Python 3.12
 
 from mlpdata.digest import sha256_json
@@ -21,6 +21,20 @@ class Retraction(Noun):
     """Digest of its record."""
     reason: str
     """Why."""
+    by: str = ""
+    """Who retracted it by hand; empty where an ingest hid it, because it was superseded or its file is gone."""
+    time: str = ""
+    """When, of one by hand: UTC, ISO 8601."""
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether only a user shows it again, never an ingest or a sync."""
+        return bool(self.by)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Automatic ones are written as they were before there were others, and so are the ids of snapshots."""
+        return {name: value for name, value in dump(self).items() if value or name not in ("by", "time")}
 
 
 @with_config(ConfigDict(extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, use_attribute_docstrings=True))

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlpdata import digest, durable
-from mlpdata.errors import CommitUncertain, CorruptError, NotFound, StoreError, UsageError
+from mlpdata.errors import CommitUncertain, CorruptError, NotFound, StoreError
 from mlpdata.schema.records import Amendment, AmendmentHistory, Snapshot
-from mlpdata.store import layout
+from mlpdata.store import layout, refs
 from mlpdata.store.amendments import Amended, revisions
 from mlpdata.store.index import CalculationIndex
 from mlpdata.store.layout import Segment
@@ -29,8 +29,6 @@ from mlpdata.store.snapshot import OpenSnapshot
 
 EMPTY = "empty"
 """What HEAD says before the first commit."""
-_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SHORTEST_PREFIX = 8
 
 
 Follow = Callable[[Snapshot | None], tuple[Snapshot, Amendment | AmendmentHistory | None]]
@@ -111,7 +109,7 @@ class Repository:
             name = path.read_bytes()
         except OSError as error:
             raise CorruptError(f"expected HEAD, found: {error.strerror}. Restore the file.", path=path) from error
-        return None if name == f"{EMPTY}\n".encode() else self.read(_named(name, path))
+        return None if name == f"{EMPTY}\n".encode() else self.read(refs.named_id(name, path))
 
     def read(self, snapshot: str) -> Snapshot:
         """The snapshot with the full id `snapshot`."""
@@ -159,25 +157,43 @@ class Repository:
             raise NotFound("expected a snapshot, found an empty store. `mlpdata ingest` fills it.", path=self.path)
         return OpenSnapshot(self.path, record)
 
-    def tag(self, name: str, at: str | None = None) -> Snapshot:
+    def tag(self, name: str, at: str | None = None, *, move: bool = False) -> Snapshot:
         """Let `name` stand for a snapshot.
 
+        Args:
+            name: letters, digits, '.', '_' and '-'.
+            at: as `snapshot` takes it.
+            move: a tag that stands for another snapshot is moved.
+
         Raises:
-            UsageError: not a name.
+            UsageError: not a name, or a tag that stands for another snapshot.
             NotFound: no such snapshot.
         """
-        if not _TAG.fullmatch(name) or name.endswith(".tmp"):
-            raise UsageError(f"expected letters, digits, '.', '_' and '-', found the tag {name!r}.")
         record = self.snapshot(at).record
-        durable.make_folder(self.path / layout.REFS)
-        durable.replace(self.path / layout.REFS / name, f"{record.id}\n".encode())
+        with self._locked():
+            refs.put_tag(self.path, name, record.id, move=move)
         return record
+
+    def untag(self, name: str) -> str:
+        """Forget a tag; the id of the snapshot that it stood for.
+
+        Raises:
+            NotFound: no such tag.
+        """
+        with self._locked():
+            return refs.remove_tag(self.path, name)
 
     def tags(self) -> dict[str, str]:
         """Snapshot ids by tag."""
-        folder = self.path / layout.REFS
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        return {path.name: _named(path.read_bytes(), path) for path in files if not path.name.endswith(".tmp")}
+        return refs.read_tags(self.path)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The store, held against other writers."""
+        durable.refuse_network(self.path)
+        durable.make_folder(self.work)
+        with durable.lock(self.work / "lock"):
+            yield
 
     @contextmanager
     def stage(self) -> Iterator[Writer]:
@@ -219,13 +235,14 @@ class Repository:
         *,
         retract: Iterable[tuple[str, str, str]] = (),
         restore: Iterable[tuple[str, str]] = (),
+        user: str = "",
     ) -> OpenSnapshot:
         """The snapshot that such a `commit` would make now, opened for reading; nothing is written.
 
         Raises:
             NotFound: a calculation to retract or restore is not in the store.
         """
-        change = _change(staged, retract, restore)
+        change = _change(staged, retract, restore, user)
         snapshot, _ = rebased(self.path, self.head(), change, "", now(), self.index_of)
         return OpenSnapshot(self.path, snapshot)
 
@@ -236,6 +253,7 @@ class Repository:
         staged: Iterable[Staged] = (),
         retract: Iterable[tuple[str, str, str]] = (),
         restore: Iterable[tuple[str, str]] = (),
+        user: str = "",
         amend: Iterable[Amended] = (),
         by: str = "",
         why: str = "",
@@ -249,6 +267,7 @@ class Repository:
             staged: from `adopt`, what further writers brought.
             retract: segment, record and reason of calculations to hide.
             restore: segment and record of calculations to show again.
+            user: who retracts and restores by hand; an ingest neither shows nor stores again what a user retracted.
             amend: stored calculations, also of what is staged, as they shall be shown. What changes nothing is
                 dropped; of two writers that amend the same calculation the later one's attributes count.
             by: who amends.
@@ -266,7 +285,7 @@ class Repository:
             UsageError: an amendment of what is no attribute.
         """
         mine = self.adopt(writer) if writer is not None else None
-        change = _change([*staged, *([mine] if mine is not None else [])], retract, restore)
+        change = _change([*staged, *([mine] if mine is not None else [])], retract, restore, user)
         change = change._replace(revisions=tuple(revisions(self.path, amend)), by=by, why=why)
         return self.advance(lambda head: rebased(self.path, head, change, message, time or now(), self.index_of))
 
@@ -276,9 +295,7 @@ class Repository:
         Args:
             follow: the next snapshot, and what it amends, from the head that is current once no one else can change it.
         """
-        durable.refuse_network(self.path)
-        durable.make_folder(self.work)
-        with durable.lock(self.work / "lock"):
+        with self._locked():
             self._sweep()
             head = self.head()
             snapshot, amendment = follow(head)
@@ -369,13 +386,13 @@ class Repository:
             )
 
     def _named_by(self, at: str) -> Snapshot:
-        tag = self.path / layout.REFS / at
-        if _TAG.fullmatch(at) and tag.is_file():
-            return self.read(_named(tag.read_bytes(), tag))
+        tagged = refs.tagged(self.path, at)
+        if tagged is not None:
+            return self.read(tagged)
         return self._by_prefix(at) or self._by_date(at)
 
     def _by_prefix(self, at: str) -> Snapshot | None:
-        if not (_SHORTEST_PREFIX <= len(at) <= 64 and digest.is_hex(at, len(at))):
+        if not (refs.SHORTEST_PREFIX <= len(at) <= 64 and digest.is_hex(at, len(at))):
             return None
         folder = self.path / layout.SNAPSHOTS
         found = sorted(path.stem for path in folder.glob(f"{at}*.json")) if folder.is_dir() else []
@@ -406,7 +423,7 @@ class Repository:
 
 
 def _change(
-    staged: Iterable[Staged], retract: Iterable[tuple[str, str, str]], restore: Iterable[tuple[str, str]]
+    staged: Iterable[Staged], retract: Iterable[tuple[str, str, str]], restore: Iterable[tuple[str, str]], user: str
 ) -> Change:
     brought = list(staged)
     return Change(
@@ -414,6 +431,7 @@ def _change(
         wanted={content: record for one in brought for content, record in one.wanted.items()},
         retract=tuple(retract),
         restore=tuple(restore),
+        user=user,
     )
 
 
@@ -424,14 +442,6 @@ def _what_is_shown(snapshot: Snapshot) -> tuple[object, ...]:
 def now() -> str:
     """The time for records: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _named(content: bytes, path: Path) -> str:
-    """The snapshot id that HEAD or a tag holds."""
-    name = content.decode("ascii", "replace")
-    if not (name.endswith("\n") and digest.is_hex(name[:-1])):
-        raise CorruptError("expected the id of a snapshot, found something else. Restore the file.", path=path)
-    return name[:-1]
 
 
 def _moment(time: str) -> datetime:

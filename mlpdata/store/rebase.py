@@ -32,6 +32,8 @@ class Change(NamedTuple):
     """Segment, record and reason."""
     restore: tuple[Key, ...] = ()
     """Segment and record."""
+    user: str = ""
+    """Who retracts and restores by hand; empty where an ingest does, which leaves alone what a user retracted."""
     revisions: tuple[Revision, ...] = ()
     """Calculations that shall be shown with other attributes."""
     by: str = ""
@@ -75,7 +77,7 @@ def rebased(
     new = tuple(segment for segment in dict.fromkeys(change.segments) if segment not in old)
     before = {(one.segment, one.calculation): one for one in (head.retracted if head is not None else ())}
     _refuse_strangers(store, (*old, *new), change, index_of)
-    hidden = _shown_once(_retracted_and_restored(before, change), (*old, *new), change.wanted, set(new), index_of)
+    hidden = _shown_once(_retracted_and_restored(before, change, time), (*old, *new), change.wanted, set(new), index_of)
     useless = _useless(new, hidden, index_of)
     new = tuple(segment for segment in new if segment not in useless)
     hidden = {key: one for key, one in hidden.items() if key[0] not in useless}
@@ -158,25 +160,42 @@ def _refuse_strangers(store: Path, segments: Sequence[str], change: Change, inde
         )
 
 
-def _retracted_and_restored(before: Hidden, change: Change) -> Hidden:
-    restored = set(change.restore)
+def _retracted_and_restored(before: Hidden, change: Change, time: str) -> Hidden:
+    restored = {key for key in change.restore if change.user or not _by_hand(before, key)}
     hidden = {key: one for key, one in before.items() if key not in restored}
     for segment, record, reason in change.retract:
-        hidden.setdefault((segment, record), Retraction(segment=segment, calculation=record, reason=reason))
+        retraction, earlier = (
+            Retraction(segment=segment, calculation=record, reason=reason),
+            hidden.get((segment, record)),
+        )
+        if change.user and not (earlier and earlier.by_hand and earlier.reason == reason):
+            hidden[segment, record] = retraction.replace(by=change.user, time=time)
+        else:
+            hidden.setdefault((segment, record), retraction)
     return hidden
+
+
+def _by_hand(hidden: Mapping[Key, Retraction], key: Key) -> bool:
+    return key in hidden and hidden[key].by_hand
 
 
 def _shown_once(
     hidden: Hidden, segments: Sequence[str], wanted: Mapping[int, str], new: set[str], index_of: IndexOf
 ) -> Hidden:
-    """Each wanted calculation is shown, and by one segment only: the one that has shown it longest."""
+    """Each wanted calculation is shown, and by one segment only: the one that has shown it longest.
+
+    What a user retracted stays hidden, whoever brings it again.
+    """
     places: dict[int, list[Kept]] = {}
     for segment in segments if wanted else ():
         for one in index_of(segment).with_content(wanted):
             places.setdefault(one.content, []).append(one)
     for copies in places.values():
-        first = next((one for one in copies if key_of(one) not in hidden), copies[0])
-        hidden.pop(key_of(first), None)
+        shown = [one for one in copies if key_of(one) not in hidden]
+        retracted = [one for one in copies if _by_hand(hidden, key_of(one))]
+        first = [*shown, *retracted, *copies][0]
+        if first not in retracted:
+            hidden.pop(key_of(first), None)
         for one in copies:
             if one is not first and one.segment in new:
                 reason = f"stored before in segment {first.segment}"

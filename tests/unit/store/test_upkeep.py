@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mlpdata.errors import CorruptError, NotFound, StoreError
+from mlpdata.schema.properties import PROPERTIES
 from mlpdata.store import layout, upkeep
 from mlpdata.store.amendments import Amended
 from mlpdata.store.commit import Repository
