@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -11,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from mlpdata.ahead import Workers, streams
 from mlpdata.discover import Found, Output, Progress, find_outputs
-from mlpdata.errors import CheckFailed, InputError, UsageError
+from mlpdata.errors import CheckFailed, InputError, MlpdataError, UsageError
 from mlpdata.known import SUPERSEDED, Known
 from mlpdata.outcome import IngestReport, Refused, refusal, withheld
 from mlpdata.portions import Notes, Taken, name_of, portions
@@ -19,11 +20,15 @@ from mlpdata.relating import BY, WHY, amendments
 from mlpdata.said.sayings import Sayings
 from mlpdata.scan import CACHE, Cache, cache_at
 from mlpdata.schema.calculation import EnergyKind, Kind
+from mlpdata.schema.records import Snapshot
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.search import absolute
 from mlpdata.store.commit import Repository, Staged
 from mlpdata.store.layout import work_folder
+from mlpdata.store.upkeep import compact
 from mlpdata.taking import Taker
+
+logger = logging.getLogger(__name__)
 
 
 class How(NamedTuple):
@@ -323,5 +328,18 @@ class _Job:
             if snapshot == head or snapshot.parents == (() if head is None else (head.id,)):
                 break  # else another writer came between: what it brought may be related to this, too
         Notes(repository).clear()
-        report.snapshot, report.content = snapshot.id, snapshot.content
+        report.snapshot, report.content = _compacted(repository, snapshot).id, snapshot.content
         report.n_configurations = snapshot.n_configurations
+
+
+def _compacted(repository: Repository, snapshot: Snapshot) -> Snapshot:
+    """The snapshot after many small segments were put together, where there are too many.
+
+    What was committed is safe; a compaction that fails costs nothing but speed, and the next commit tries again.
+    """
+    try:
+        done = compact(repository)
+    except MlpdataError as error:
+        logger.warning("%s was not compacted: %s", repository.path, error)
+        return snapshot
+    return repository.read(done.snapshot) if done.replaced else snapshot

@@ -128,10 +128,10 @@ def _chosen(snapshot: OpenSnapshot, known: Known, which: Which, *, undo: bool) -
     """The calculations that are meant, of those that are shown, or of those that a user hid."""
     hidden = {key: known.hidden[key] for key in known.retracted}
     there, elsewhere = (hidden, known.visible) if undo else (known.visible, hidden)
-    found = _meant(snapshot, there, which)
+    found = meant(snapshot, there, which)
     if not found:
         other = "shown" if undo else "retracted already"
-        state = f"only what is {other}" if _meant(snapshot, elsewhere, which) else "none"
+        state = f"only what is {other}" if meant(snapshot, elsewhere, which) else "none"
         listed = (
             "`mlpdata retract` lists what is retracted" if undo else 'Try: mlpdata sql "SELECT path FROM calculations"'
         )
@@ -140,7 +140,8 @@ def _chosen(snapshot: OpenSnapshot, known: Known, which: Which, *, undo: bool) -
     return found
 
 
-def _meant(snapshot: OpenSnapshot, readings: Mapping[Key, Reading], which: Which) -> dict[Key, Reading]:
+def meant(snapshot: OpenSnapshot, readings: Mapping[Key, Reading], which: Which) -> dict[Key, Reading]:
+    """Those of some calculations that are meant."""
     if which.what is not None:
         return named(readings, which.what)
     if which.code_version is not None:

@@ -44,6 +44,8 @@ FLOORS = (
         "attribute_changes",
         "differences",
         "retract",
+        "purging",
+        "merging",
         "inspection",
         "causes",
         "run_folder",

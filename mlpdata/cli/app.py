@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "annotate",
         "dataset",
         "versions",
+        "upkeep",
         "learn",
     ):  # in the order in which help names the verbs
         import_module(f"mlpdata.cli.{module}")

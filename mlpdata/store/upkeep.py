@@ -129,12 +129,15 @@ def purge(repository: Repository, records: Mapping[str, str]) -> Purged:
     return Purged(sorted(found), n_lost, unreadable, snapshot.id)
 
 
-def revert(repository: Repository, at: str, *, message: str = "") -> Snapshot:
+def revert(repository: Repository, at: str, *, user: str = "revert", message: str = "") -> Snapshot:
     """A new snapshot that shows what an earlier one showed; nothing is lost of those in between.
+
+    What came since is retracted by hand: no sync shows it again.
 
     Args:
         repository: the store.
         at: a tag, an id or the start of one, or a date.
+        user: who goes back, for the record.
         message: what the log says.
 
     Raises:
@@ -146,7 +149,7 @@ def revert(repository: Repository, at: str, *, message: str = "") -> Snapshot:
         return rebased(
             repository.path,
             head,
-            _back_to(repository, State(repository.path, wanted), head),
+            _back_to(repository, State(repository.path, wanted), head)._replace(user=user, by=user),
             message or f"reverted to {wanted.id[:12]}",
             now(),
             repository.index_of,
@@ -310,7 +313,6 @@ def _back_to(repository: Repository, wanted: State, head: Snapshot | None) -> Ch
         retract=tuple((*key, "reverted") for key in stored if key not in shown and key not in present.hidden),
         restore=tuple(key for key in shown if key in present.hidden),
         revisions=tuple(_revisions(shown, stored, wanted.amendments.present, present.amendments.present)),
-        by="revert",
         why="as in an earlier version",
     )
 

@@ -29,6 +29,8 @@ from mlpdata.api import Store
 from mlpdata.errors import InputError, NotFound
 from mlpdata.intake import sync
 from mlpdata.outcome import IngestReport
+from mlpdata.store.commit import Repository
+from mlpdata.store.upkeep import collect_garbage, compact
 from mlpdata.store.verify import verify
 from mlpdata.testing.faults import kill_at
 from mlpdata.testing.growing_tree import ACTIONS, FEW, WEIGHTS, GrowingTree
@@ -36,6 +38,8 @@ from mlpdata.testing.growing_tree import ACTIONS, FEW, WEIGHTS, GrowingTree
 STEPS = 50
 SYNCS = {"sync": 4.0, "killed sync": 2.5, "dry run": 0.7, "plain sync": 0.7, "sync by two": 0.01}
 """Ways in which a store is brought up to date, and how often in a hundred steps."""
+UPKEEP = 0.2
+"""Share of the syncs after which the store is compacted and its garbage removed."""
 OPERATIONS = 90
 """A killed sync is killed before one of so many durable operations, where it has as many."""
 MOST_TRIALS = 200
@@ -143,6 +147,11 @@ class _Campaign:
             between = self._shown(self.store)
         report = self._sync(exact=way != "plain sync", jobs=2 if way == "sync by two" else 1)
         after = self._shown(self.store)
+        if report is not None and random.random() < UPKEEP:
+            repository = Repository.open(self.store)
+            compact(repository, repository.snapshot().record.segments)
+            collect_garbage(repository, grace=0)
+            self._expect(self._shown(self.store) == after, "a compaction changed what the store shows")
         if way == "killed sync":
             self._expect(between in (before, after), "a killed sync left neither the old snapshot nor the new")
         return "nothing there" if report is None else f"{report.n_configurations} configurations"

@@ -241,7 +241,7 @@ def test_a_writer_that_read_it_before_it_was_retracted_does_not_show_it(tmp_path
     again = staged._replace(
         wanted={
             **staged.wanted,
-            next(one.content for one in repository._kept_of(key[0]) if one.record == key[1]): key[1],
+            repository.index_of(key[0]).get(key[1]).content: key[1],  # type: ignore[union-attr]
         }
     )
     repository.commit(staged=[again], restore=[key])
