@@ -104,7 +104,7 @@ class Repository:
             name = path.read_bytes()
         except OSError as error:
             raise CorruptError(f"expected HEAD, found: {error.strerror}. Restore the file.", path=path) from error
-        return None if name == f"{EMPTY}\n".encode() else self.read(_named(name, path))
+        return None if name == f"{EMPTY}\n".encode() else self.read(snapshot_named(name, path))
 
     def read(self, snapshot: str) -> Snapshot:
         """The snapshot with the full id `snapshot`."""
@@ -114,7 +114,7 @@ class Repository:
         """The snapshots that led to the current one, newest first."""
         head = self.head()
         waiting = [] if head is None else [(_backwards(head.time), head.id, head)]
-        seen = {entry[1] for entry in waiting}
+        seen = {entry[1] for entry in waiting} | set(head.lost if head is not None else ())
         while waiting:
             _, _, snapshot = heapq.heappop(waiting)
             yield snapshot
@@ -156,7 +156,7 @@ class Repository:
         """Snapshot ids by tag."""
         folder = self.path / layout.REFS
         files = sorted(folder.iterdir()) if folder.is_dir() else []
-        return {path.name: _named(path.read_bytes(), path) for path in files if not path.name.endswith(".tmp")}
+        return {path.name: snapshot_named(path.read_bytes(), path) for path in files if not path.name.endswith(".tmp")}
 
     @contextmanager
     def stage(self) -> Iterator[Writer]:
@@ -216,6 +216,7 @@ class Repository:
         retract: Iterable[tuple[str, str, str]] = (),
         restore: Iterable[tuple[str, str]] = (),
         amend: Iterable[Amended] = (),
+        lost: Iterable[str] = (),
         by: str = "",
         why: str = "",
         message: str = "",
@@ -230,6 +231,7 @@ class Repository:
             restore: segment and record of calculations to show again.
             amend: stored calculations, also of what is staged, as they shall be shown. What changes nothing is
                 dropped; of two writers that amend the same calculation the later one's attributes count.
+            lost: names of segments, amendments and older snapshots that are given up because they are damaged.
             by: who amends.
             why: the reason.
             message: what the log says.
@@ -247,7 +249,7 @@ class Repository:
         durable.refuse_network(self.path)
         mine = self.adopt(writer) if writer is not None else None
         change = _change([*staged, *([mine] if mine is not None else [])], retract, restore)
-        change = change._replace(revisions=tuple(revisions(self.path, amend)), by=by, why=why)
+        change = change._replace(revisions=tuple(revisions(self.path, amend)), lost=tuple(lost), by=by, why=why)
         durable.make_folder(self.work)
         with durable.lock(self.work / "lock"):
             self._sweep()
@@ -316,7 +318,7 @@ class Repository:
     def _named_by(self, at: str) -> Snapshot:
         tag = self.path / layout.REFS / at
         if _TAG.fullmatch(at) and tag.is_file():
-            return self.read(_named(tag.read_bytes(), tag))
+            return self.read(snapshot_named(tag.read_bytes(), tag))
         return self._by_prefix(at) or self._by_date(at)
 
     def _by_prefix(self, at: str) -> Snapshot | None:
@@ -363,15 +365,19 @@ def _change(
 
 
 def _what_is_shown(snapshot: Snapshot) -> tuple[object, ...]:
-    return snapshot.segments, snapshot.retracted, snapshot.amendments
+    return snapshot.segments, snapshot.retracted, snapshot.amendments, snapshot.lost
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _named(content: bytes, path: Path) -> str:
-    """The snapshot id that HEAD or a tag holds."""
+def snapshot_named(content: bytes, path: Path) -> str:
+    """The snapshot id that HEAD or a tag holds.
+
+    Raises:
+        CorruptError: it holds something else.
+    """
     name = content.decode("ascii", "replace")
     if not (name.endswith("\n") and digest.is_hex(name[:-1])):
         raise CorruptError("expected the id of a snapshot, found something else. Restore the file.", path=path)

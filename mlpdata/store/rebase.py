@@ -26,6 +26,8 @@ class Change(NamedTuple):
     """Segment and record."""
     revisions: tuple[Revision, ...] = ()
     """Calculations that shall be shown with other attributes."""
+    lost: tuple[str, ...] = ()
+    """Names of segments, amendments and snapshots that are given up because they are damaged."""
     by: str = ""
     """Who asks for these."""
     why: str = ""
@@ -53,14 +55,15 @@ def rebased(
     Raises:
         NotFound: a calculation to retract, to restore or to amend is not in the store.
     """
-    old = head.segments if head is not None else ()
+    lost = {*change.lost, *(head.lost if head is not None else ())}
+    old = tuple(segment for segment in (head.segments if head is not None else ()) if segment not in lost)
     new = tuple(segment for segment in dict.fromkeys(change.segments) if segment not in old)
     kept = [one for segment in (*old, *new) for one in kept_of(segment)]
     hidden = {(one.segment, one.calculation): one for one in (head.retracted if head is not None else ())}
     _refuse_strangers(store, kept, change)
     _retract_and_restore(hidden, change)
     _show_once(kept, hidden, change, set(new))
-    names = head.amendments if head is not None else ()
+    names = tuple(name for name in (head.amendments if head is not None else ()) if name not in lost)
     present = Amendments.read(store, names).present
     fresh = _fresh_revisions(kept, hidden, present, change)
 
@@ -81,6 +84,7 @@ def rebased(
         content=digest.content_id(sum(one.content for one in shown)),
         n_configurations=sum(one.n_configurations for one in shown),
         n_calculations=len(shown),
+        lost=tuple(sorted(lost)),
         time=time,
         message=message,
     )
@@ -98,7 +102,7 @@ def _refuse_strangers(store: Path, kept: list[Kept], change: Change) -> None:
     present = {_key(one) for one in kept}
     amended = ((one.segment, one.calculation) for one in change.revisions)
     for segment, record, *_ in (*change.retract, *change.restore, *amended):
-        if (segment, record) not in present:
+        if (segment, record) not in present and segment not in change.lost:
             raise NotFound(
                 f"expected a calculation of segment {segment[:12]}, found no record {record[:12]} there.", path=store
             )
