@@ -60,11 +60,13 @@ def salvaged(store: Path, name: str, segment: Segment, damaged: set[str], stagin
         StoreError: the disk refused.
     """
     kept, records = _table(store, name, segment)
-    writer = Writer(staging, lambda _: False)
+    with durable.lock(staging.parent / "lock"):  # a commit sweeps what nobody marked
+        writer = Writer(staging, lambda _: False)
     try:
         scratch = writer.folder / "patched"
         manifest, bad = patched(layout.segment_folder(store, name) / layout.ARRAYS, segment.arrays, damaged, scratch)
-        saved, lost = {}, {}
+        saved: dict[str, Calculation] = {}
+        lost: dict[str, Calculation] = {}
         with Mapped([(scratch, manifest)]) as mapped:
             for one, text in zip(kept, records, strict=True):
                 calculation = from_stored(Calculation, text, name)
@@ -191,4 +193,3 @@ def _recounted(scratch: Path, manifest: Manifest, name: str) -> dict[str, FileRe
             (scratch / place).unlink()
             files[place] = _stand_in(scratch / place, shard, iter([rows.tobytes()]))
     return files
-
