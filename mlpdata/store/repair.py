@@ -134,8 +134,7 @@ class _Repair:
             return False
         if self.copy is not None and self.hand.put(path, self.copy / path.relative_to(self.store), name, COPY):
             return True
-        content = path.read_bytes() if path.is_file() else b""
-        whole = derive.one_bit_back(content, name)
+        whole = derive.one_bit_back(_content(path), name)
         if whole is not None:
             return self.hand.put(path, whole, name, BIT)
         if path.name == layout.SEGMENT_RECORD:
@@ -226,9 +225,12 @@ class _Repair:
         return {str(folder / place) for place in mended}
 
     def elsewhere(self, inventory: Inventory, path: Path, record: FileRecord) -> bool:
-        """Mend a file from the copy, or from a file of the same content in another segment."""
+        """Mend a file from the copy, from a file of the same content in another segment, or by setting a bit back."""
         if self.copy is not None and self.hand.put(path, self.copy / path.relative_to(self.store), record.sha256, COPY):
             return True
+        whole = derive.one_bit_back(_content(path), record.sha256)
+        if whole is not None:
+            return self.hand.put(path, whole, record.sha256, BIT)
         return any(
             self.hand.put(path, twin, record.sha256, str(twin.relative_to(self.store)))
             for twin in _twins(inventory, record)
@@ -268,6 +270,11 @@ def _twins(inventory: Inventory, record: FileRecord) -> Iterator[Path]:
         for place, other in files_of(segment).items():
             if other.sha256 == record.sha256:
                 yield layout.segment_folder(inventory.store, name) / place
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a damaged file that is small enough to try each bit; none of a larger one or a missing one."""
+    return path.read_bytes() if path.is_file() and path.stat().st_size * 8 <= derive.MOST_BITS else b""
 
 
 def _text(path: Path) -> str:

@@ -142,8 +142,8 @@ def patched(group: Path, manifest: Manifest, damaged: set[str], scratch: Path) -
         if f"{layout.ARRAYS}/{place}" not in damaged:
             (scratch / place).symlink_to((group / place).absolute())
             continue
-        changed[place] = locate.changed_blocks(group / place, manifest.files[place], shard.covered)
-        files[place] = _stand_in(scratch / place, shard, _beginning(group / place, shard.covered))
+        files[place] = _stand_in(scratch / place, shard, _beginning(group / place, shard.rows * shard.array.row_bytes))
+        changed[place] = locate.changed_blocks(scratch / place, manifest.files[place], shard.covered)
     bad_counts = {shards[place].name for place, blocks in changed.items() if len(blocks)} & set(COUNTS)
     if len(bad_counts) > 1:
         raise CorruptError("expected n_atoms or atom_start as it was written, found both damaged.", path=group)
@@ -169,12 +169,14 @@ def _beginning(path: Path, size: int) -> Iterator[bytes]:
 
 
 def _stand_in(path: Path, shard: Shard, pieces: Iterator[bytes]) -> FileRecord:
-    """A shard of the right size and with the right index; what is missing is zero."""
+    """A shard of the right size, with the right padding and index; rows that are missing are zero."""
+    array = shard.array
+    padding = np.full((array.grid.padded(shard.rows) - shard.rows, *array.shape), layout.blank_of(shard.name))
     with durable.Stream(path) as stream:
         for piece in pieces:
             stream.write(piece)
-        stream.truncate(shard.covered)
-        stream.write(shard.closing)
+        stream.truncate(shard.rows * array.row_bytes)
+        stream.write(padding.astype(np.dtype(array.dtype).newbyteorder("<")).tobytes() + shard.closing)
     return file_record(path, shard.covered)
 
 
@@ -188,8 +190,7 @@ def _recounted(scratch: Path, manifest: Manifest, name: str) -> dict[str, FileRe
     files = {}
     for place, shard in locate.shards(manifest).items():
         if shard.name == name:
-            rows = np.zeros(shard.covered // 8, "<i8")
-            rows[: shard.rows] = whole[shard.first_row : shard.first_row + shard.rows]
+            rows = whole[shard.first_row : shard.first_row + shard.rows].astype("<i8")
             (scratch / place).unlink()
             files[place] = _stand_in(scratch / place, shard, iter([rows.tobytes()]))
     return files
