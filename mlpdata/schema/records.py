@@ -9,7 +9,7 @@ from typing_extensions import TypedDict  # pydantic cannot read the one of typin
 
 from mlpdata.digest import sha256_json
 from mlpdata.schema.calculation import Kind
-from mlpdata.schema.noun import SCHEMA_VERSION, Noun, Sha256
+from mlpdata.schema.noun import SCHEMA_VERSION, STORE_VERSION, Noun, Sha256
 
 
 class Retraction(Noun):
@@ -67,7 +67,7 @@ class Revision(Noun):
 class Amendment(Noun):
     """Calculations that are shown with other attributes than those they were stored with."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = STORE_VERSION
     """Of the store's layout."""
     by: str = ""
     """Who amended; empty where nobody is named."""
@@ -87,7 +87,7 @@ class Amendment(Noun):
 class Snapshot(Noun):
     """A commit."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = STORE_VERSION
     """Of the store's layout."""
     parents: tuple[Sha256, ...] = ()
     """Snapshots that this one follows."""

@@ -22,8 +22,8 @@ from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.noun import from_stored
 from mlpdata.schema.records import Amendment, Attributes, Revision
 from mlpdata.store import layout, tables
-from mlpdata.store.index import IdIndex, Ids
-from mlpdata.store.segment import Kept, kept_calculations, read_segment
+from mlpdata.store.index import CalculationIndex, IdIndex, Ids, Kept
+from mlpdata.store.segment import read_segment
 
 AMENDABLE = tuple(Attributes.__annotations__)
 """Fields of a calculation that may differ from what is stored; the others are what was read from its files."""
@@ -159,12 +159,10 @@ class StoredCalculations:
         if not self._folder.is_dir():
             raise NotFound(f"expected a segment of this store, found no {segment[:12]}.", path=store)
         self._segment = read_segment(store, segment)
-        self._kept = {one.record: (row, one) for row, one in enumerate(kept_calculations(store, segment))}
-        path = self._folder / "calculations.parquet"
-        self._json = tables.read_checked(path, ["json"])["json"]
+        self._index = CalculationIndex(store, segment, self._segment)
 
     def __contains__(self, record: str) -> bool:
-        return record in self._kept
+        return self._index.get(record) is not None
 
     def revision(self, wanted: Amended) -> Revision:
         """The revision that shows a calculation as wanted."""
@@ -199,13 +197,18 @@ class StoredCalculations:
         return digest.content_id(digest.shown(effective(stored, revision).record, rows))
 
     def _stored(self, record: str) -> tuple[Kept, Calculation]:
-        if record not in self._kept:
+        row = self._index.row_of(record)
+        if row is None:
             raise NotFound(
                 f"expected a calculation of segment {self.name[:12]}, found no record {record[:12]} there.",
                 path=self._folder,
             )
-        row, kept = self._kept[record]
-        return kept, from_stored(Calculation, self._json[row].as_py(), str(self._folder))
+        return self._index.kept(row), from_stored(Calculation, self._json[row], str(self._folder))
+
+    @functools.cached_property
+    def _json(self) -> tables.Cells:
+        path = self._folder / "calculations.parquet"
+        return tables.Cells(path, layout.file_of(self._segment, path.name, path), "json")
 
     @functools.cached_property
     def _ids(self) -> Ids:

@@ -19,9 +19,10 @@ from mlpdata.errors import CommitUncertain, CorruptError, NotFound, StoreError, 
 from mlpdata.schema.records import Amendment, Snapshot
 from mlpdata.store import layout
 from mlpdata.store.amendments import Amended, revisions
+from mlpdata.store.index import CalculationIndex
 from mlpdata.store.layout import Segment
 from mlpdata.store.rebase import Change, rebased
-from mlpdata.store.segment import Kept, Writer, kept_calculations, read_segment
+from mlpdata.store.segment import Writer, read_segment
 from mlpdata.store.snapshot import OpenSnapshot
 
 EMPTY = "empty"
@@ -49,7 +50,7 @@ class Repository:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.work = layout.work_folder(path.absolute())
-        self._kept: dict[str, list[Kept]] = {}
+        self._indices: dict[str, CalculationIndex] = {}
 
     @classmethod
     def create(cls, path: Path | str) -> Repository:
@@ -167,11 +168,11 @@ class Repository:
         """
         durable.refuse_network(self.path)
         head = self.head()
-        stored = {kept.content for segment in head.segments for kept in self._kept_of(segment)} if head else set()
+        segments = head.segments if head is not None else ()
         staging = self.work / "staging"
         durable.make_folder(staging)
         with durable.lock(self.work / "lock"):
-            writer = Writer(staging, stored.__contains__)
+            writer = Writer(staging, lambda content: self._has(segments, content))
         try:
             yield writer
         finally:
@@ -205,7 +206,7 @@ class Repository:
             NotFound: a calculation to retract or restore is not in the store.
         """
         change = _change(staged, retract, restore)
-        snapshot, _ = rebased(self.path, self.head(), change, "", _now(), self._kept_of)
+        snapshot, _ = rebased(self.path, self.head(), change, "", _now(), self.index_of)
         return OpenSnapshot(self.path, snapshot)
 
     def commit(
@@ -254,17 +255,24 @@ class Repository:
         with durable.lock(self.work / "lock"):
             self._sweep()
             head = self.head()
-            snapshot, amendment = rebased(self.path, head, change, message, time or _now(), self._kept_of)
+            snapshot, amendment = rebased(self.path, head, change, message, time or _now(), self.index_of)
             if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
                 return head
             self._publish(snapshot, amendment)
         return snapshot
 
-    def _kept_of(self, segment: str) -> list[Kept]:
-        """The calculations of a segment, which never changes: read once."""
-        if segment not in self._kept:
-            self._kept[segment] = kept_calculations(self.path, segment)
-        return self._kept[segment]
+    def _has(self, segments: Iterable[str], content: int) -> bool:
+        return any(any(self.index_of(segment).with_content([content])) for segment in segments)
+
+    def index_of(self, segment: str) -> CalculationIndex:
+        """Where the calculations of a segment are; it never changes and is opened once.
+
+        Raises:
+            CorruptError: the segment is missing or damaged.
+        """
+        if segment not in self._indices:
+            self._indices[segment] = CalculationIndex(self.path, segment, read_segment(self.path, segment))
+        return self._indices[segment]
 
     def _in_its_place(self, segment: Segment, folder: Path) -> str:
         """Move a finished segment to its place; one from an attempt that died is taken as it is."""

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mlpdata import digest
 from mlpdata.errors import MlpdataError
-from mlpdata.schema.noun import SCHEMA_VERSION
+from mlpdata.schema.noun import STORE_VERSION
 from mlpdata.store import layout, locate, tables
 from mlpdata.store.arrays import file_record
 from mlpdata.store.layout import ArrayRecord, FileRecord, Manifest, Segment
@@ -48,7 +48,7 @@ def segment_record(folder: Path, name: str) -> bytes | None:
     """
     try:
         segment = _segment(folder)
-        for version in range(SCHEMA_VERSION, 0, -1):
+        for version in range(STORE_VERSION, 0, -1):
             text = digest.canonical_json({**segment.as_json(), "schema_version": version})
             if digest.sha256(text) == name:
                 return text

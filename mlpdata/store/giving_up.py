@@ -18,8 +18,8 @@ from mlpdata.store import layout
 from mlpdata.store.amendments import Amended, Amendments, Key, effective
 from mlpdata.store.commit import Repository, Staged
 from mlpdata.store.derive import told_by_tables
+from mlpdata.store.index import CalculationIndex, Kept
 from mlpdata.store.inventory import Fault, Inventory
-from mlpdata.store.segment import Kept, kept_calculations
 
 DAMAGED = "damaged: "
 """Begins the reason for which what is lost is retracted."""
@@ -169,7 +169,7 @@ class _GivingUp:
     def twins(self) -> dict[str, str]:
         """Segments of hidden calculations by their record."""
         well = [name for name in self.head.segments if name not in self.places]
-        kept = [one for name in well for one in kept_calculations(self.store, name)]
+        kept = (one for name in well for one in CalculationIndex(self.store, name, self.inventory.segments[name]))
         return {one.record: one.segment for one in kept if (one.segment, one.record) in self.hidden}
 
 

@@ -23,7 +23,7 @@ from pydantic import Field
 from mlpdata import digest
 from mlpdata.errors import CorruptError, NewerSchema
 from mlpdata.frames import I64
-from mlpdata.schema.noun import SCHEMA_VERSION, Noun, Sha256, from_stored
+from mlpdata.schema.noun import STORE_VERSION, Noun, Sha256, from_stored
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR, PROPERTIES
 
 HEAD = "HEAD"
@@ -34,6 +34,8 @@ REFS = "refs"
 SEGMENT_RECORD = "segment.json"
 ARRAYS = "arrays"
 IDS = "ids.bin"
+CALCULATIONS = "calculations.bin"
+"""Where each calculation of a segment is; absent in schema version 1."""
 TABLES = ("configurations", "calculations", "methods", "sources")
 ZARR = "zarr.json"
 
@@ -175,7 +177,7 @@ class Manifest(Noun):
 class Segment(Noun):
     """The immutable files of one commit; its identity is the sha256 of this record."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = STORE_VERSION
     """Of the layout."""
     n_calculations: Count
     """Rows of the table of calculations."""
@@ -289,9 +291,9 @@ def refuse_newer(text: bytes, path: Path) -> None:
         version = json.loads(text).get("schema_version", 0)
     except (ValueError, AttributeError) as error:
         raise CorruptError("expected a JSON object, found something else.", path=path) from error
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if not isinstance(version, int) or version > STORE_VERSION:
         raise NewerSchema(
-            f"expected schema version {SCHEMA_VERSION} or lower, found {version}. Update mlpdata to read this store.",
+            f"expected schema version {STORE_VERSION} or lower, found {version}. Update mlpdata to read this store.",
             path=path,
         )
 

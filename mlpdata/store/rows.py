@@ -17,10 +17,9 @@ from mlpdata.frames import I64, by_block
 from mlpdata.schema.properties import CONFIGURATION, PROPERTIES
 from mlpdata.store import layout, tables
 from mlpdata.store.columns import ids_of
-from mlpdata.store.index import IdIndex, Ids
+from mlpdata.store.index import IdIndex, Ids, Kept
 from mlpdata.store.layout import Segment
 from mlpdata.store.mapping import Mapped
-from mlpdata.store.segment import Kept
 
 BATCH, ATOMS = 8192, 1 << 19
 """Configurations, and atoms, in memory at a time."""
@@ -98,15 +97,22 @@ def _same_ids(index: IdIndex, ids: Ids) -> bool:
 
 
 def _records(path: Path, kept: list[Kept]) -> Found:
-    """Each record is named by its digest, and the columns that repeat parts of it say the same."""
-    names = {one.record for one in kept}
+    """Each record is named by its digest, and the columns that repeat parts of it, or the index, say the same."""
+    expected, at = [(one.record, one.content, one.first_row, one.n_configurations) for one in kept], 0
+    names = ["calculation_record", "content", "first_row", "n_configurations", "path", "json"]
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        for batch in file.iter_batches(BATCH, columns=["calculation_record", "path", "json"]):
-            for record, place, text in zip(*(batch[name].to_pylist() for name in batch.schema.names), strict=True):
-                if digest.sha256(text.encode()) != record or record not in names:
+        for batch in file.iter_batches(BATCH, columns=names):
+            for row in batch.to_pylist():
+                record, text = row["calculation_record"], row["json"]
+                found = record, int(row["content"], 16), row["first_row"], row["n_configurations"]
+                if digest.sha256(text.encode()) != record or json.loads(text)["path"] != row["path"]:
                     yield path.name, f"expected the record {record}, found another text."
-                elif json.loads(text)["path"] != place:
-                    yield path.name, f"expected the path of record {record}, found another."
+                if found != expected[at]:
+                    yield (
+                        path.name,
+                        f"expected record {expected[at][0]} as the index has it, found {record} or other numbers.",
+                    )
+                at += 1
 
 
 def _columns(path: Path, mapped: Mapped, kept: list[Kept], ids: Ids) -> Found:

@@ -21,11 +21,12 @@ from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.noun import from_stored
 from mlpdata.store import layout, locate, tables
 from mlpdata.store.arrays import file_record
+from mlpdata.store.index import Kept
 from mlpdata.store.layout import ATOM_START, COUNTS, N_ATOMS, FileRecord, Manifest, Segment
 from mlpdata.store.locate import Mask, Shard
 from mlpdata.store.mapping import Mapped
 from mlpdata.store.rows import pieces
-from mlpdata.store.segment import Kept, Writer, kept_calculations
+from mlpdata.store.segment import Writer
 
 _PIECE = 1 << 24
 """Bytes copied at a time."""
@@ -78,10 +79,17 @@ def salvaged(store: Path, name: str, segment: Segment, damaged: set[str], stagin
 
 
 def _table(store: Path, name: str, segment: Segment) -> tuple[list[Kept], list[str]]:
-    """The calculations of a segment and their records as text."""
-    kept = kept_calculations(store, name)
+    """The calculations of a segment and their records as text; the index beside the table may be damaged."""
     path = layout.segment_folder(store, name) / "calculations.parquet"
-    return kept, tables.read_table(path, layout.file_of(segment, path.name, path), ["json"])["json"].to_pylist()
+    columns = ["calculation_record", "content", "n_configurations", "first_row", "json"]
+    rows = tables.read_table(path, layout.file_of(segment, path.name, path), columns).select(columns)
+    kept = [
+        Kept(name, record, int(content, 16), n_configurations, first_row)
+        for record, content, n_configurations, first_row in zip(
+            *(rows[column].to_pylist() for column in columns[:-1]), strict=True
+        )
+    ]
+    return kept, rows["json"].to_pylist()
 
 
 def _stage(writer: Writer, mapped: Mapped, one: Kept, calculation: Calculation, bad: Mask) -> bool:

@@ -27,7 +27,9 @@ from mlpdata.store import layout
 from mlpdata.store.layout import FileRecord
 
 ROW_GROUP = 65_536
-"""Rows of a row group of the configurations table."""
+"""Rows of a row group."""
+RECORDS = 1_024
+"""Rows of a row group where each holds a whole record, of which few are read at a time."""
 TAGS = pa.map_(pa.string(), pa.string())
 
 FROM_FRAMES: dict[str, pa.DataType] = {
@@ -289,7 +291,7 @@ def write_table(path: Path, batches: Iterator[pa.Table], columns: Mapping[str, p
         ) as writer,
     ):
         for batch in batches:
-            writer.write_table(batch, row_group_size=ROW_GROUP)
+            writer.write_table(batch, row_group_size=RECORDS if columns is CALCULATIONS else ROW_GROUP)
 
 
 def spill(path: Path, columns: Mapping[str, pa.Array]) -> None:
@@ -363,6 +365,31 @@ def check_file(path: Path, record: FileRecord) -> None:
         raise CorruptError(
             f"expected block {block // width} as it was written, found other bytes. Restore the file.", path=path
         )
+
+
+class Cells:
+    """The values of one column of text, read by the row group when they are asked for.
+
+    Raises:
+        CorruptError: the file is not what was written.
+    """
+
+    def __init__(self, path: Path, record: FileRecord, column: str) -> None:
+        check_file(path, record)
+        self._path, self._column = path, column
+        metadata = pq.read_metadata(path)
+        sizes = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+        self._ends = np.cumsum(np.array(sizes, np.int64))
+        self._groups: dict[int, pa.ChunkedArray] = {}
+
+    def __getitem__(self, row: int) -> str:
+        number = int(np.searchsorted(self._ends, row, side="right"))
+        if number not in self._groups:
+            with pq.ParquetFile(self._path, page_checksum_verification=True) as file:
+                self._groups[number] = file.read_row_group(number, [self._column])[self._column]
+        group = self._groups[number]
+        text: str = group[row - int(self._ends[number]) + len(group)].as_py()
+        return text
 
 
 def read_table(path: Path, record: FileRecord, columns: Sequence[str] | None = None) -> pa.Table:

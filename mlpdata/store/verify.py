@@ -17,12 +17,12 @@ from mlpdata.errors import CorruptError, MlpdataError, UsageError
 from mlpdata.schema.records import Revision, Snapshot
 from mlpdata.store import layout, locate, tables
 from mlpdata.store.amendments import Amendments, StoredCalculations
+from mlpdata.store.index import CalculationIndex, Kept
 from mlpdata.store.inventory import Concerned, Fault, Inventory, files_of
 from mlpdata.store.layout import FileRecord, Segment
 from mlpdata.store.mapping import Mapped
 from mlpdata.store.rebase import effective_kept
 from mlpdata.store.rows import row_faults
-from mlpdata.store.segment import Kept, kept_calculations
 
 Progress = Callable[[int, int, str], None]
 """Called with MB done, MB in all, and the file at hand."""
@@ -173,9 +173,10 @@ class _Verification:
         for place, file in files.items():
             with self.noting(folder / place, name):
                 self.file(name, folder / place, file)
-        if not any(Path(fault.path).name == _CALCULATIONS for fault in self.faults[before:]):
-            with self.noting(folder / _CALCULATIONS, name):
-                self.kept[name] = kept_calculations(self.store, name)
+        index = layout.CALCULATIONS if layout.CALCULATIONS in files else _CALCULATIONS
+        if not any(Path(fault.path).name == index for fault in self.faults[before:]):
+            with self.noting(folder / index, name):
+                self.kept[name] = list(CalculationIndex(self.store, name, segment))
         if len(self.faults) == before:
             with self.noting(folder, name):
                 self.rows(folder, name, segment)
@@ -228,7 +229,10 @@ class _Verification:
             return {}
         file = folder / _CALCULATIONS
         columns = ["calculation_record", "path"]
-        table = tables.read_table(file, layout.file_of(segment, file.name, file), columns)
+        try:
+            table = tables.read_table(file, layout.file_of(segment, file.name, file), columns)
+        except CorruptError:  # it is named already
+            return {}
         wanted = set(records)
         rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
         return {record: path for record, path in rows if record in wanted}
