@@ -115,7 +115,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def mender(store: Path) -> Iterator[Mender]:
-    """A mender with its scratch, which goes when the block ends; that of one that died goes with the next commit.
+    """A mender with its scratch, which goes when the block ends; that of one that died goes with the next one or a commit.
 
     Raises:
         StoreError: the disk refused.
@@ -124,6 +124,8 @@ def mender(store: Path) -> Iterator[Mender]:
     durable.make_folder(staging)
     scratch = staging / secrets.token_hex(8)
     with durable.lock(staging.parent / "lock"):  # a commit sweeps what nobody marked
+        for folder in staging.iterdir():
+            durable.remove_dead(folder)
         durable.make_scratch(scratch)
         mark = durable.mark_alive(scratch)
     try:
