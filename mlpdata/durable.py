@@ -180,6 +180,18 @@ def remove(path: Path) -> None:
     sync_folder(path.parent)
 
 
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name on the same file system, and sync the folder of that name.
+
+    Raises:
+        StoreError: the disk refused, or has no second names.
+    """
+    with _explained(target):
+        _operation("link", target)
+        target.hardlink_to(source)
+    sync_folder(target.parent)
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its missing parents, each synced in its parent."""
     missing = [path, *path.parents]

@@ -37,6 +37,7 @@ FLOORS = (
         "known",
         "outcome",
         "intake",
+        "rebuilding",
         "query",
         "views",
         "emit",

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "dataset",
         "versions",
         "upkeep",
+        "integrity",
         "learn",
     ):  # in the order in which help names the verbs
         import_module(f"mlpdata.cli.{module}")

@@ -1,4 +1,4 @@
-"""Verbs about a store: show, method, sql, verify."""
+"""Verbs about a store: show, method, sql."""
 
 from __future__ import annotations
 
@@ -253,25 +253,3 @@ def prompt(snapshot: Any, form: str) -> None:
             except UsageError as error:
                 say(str(error))
             statement = ""
-
-
-@app.command()
-def verify(
-    store: StoreOption = STORE,
-    quick: Annotated[bool, typer.Option("--quick", help="Sizes and records only.")] = False,
-    json: JsonOption = False,
-) -> int:
-    """Compare what is on disk with the checksums that were recorded."""
-    from mlpdata.store.verify import verify as run
-
-    report = run(store, quick=quick)
-    if json:
-        say_json(report.as_json())
-    else:
-        for fault in report.faults:
-            say(f"{fault.path}: {fault.what}")
-        say(
-            f"{report.n_files} files, {report.n_bytes} bytes: "
-            + (f"{len(report.faults)} faults" if report.faults else "no fault")
-        )
-    return 5 if report.faults else 0

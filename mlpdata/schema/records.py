@@ -134,6 +134,9 @@ class Snapshot(Noun):
     """What it hides."""
     amendments: tuple[Sha256, ...] = ()
     """What changed attributes, in this order; the last one that names a calculation counts."""
+    lost: tuple[Sha256, ...] = ()
+    """Segments, amendments and older snapshots that were found damaged and given up; what could be saved of them is
+    stored again."""
     content: Sha256
     """What it shows, whatever its segmentation, order and history."""
     n_configurations: int
@@ -146,8 +149,8 @@ class Snapshot(Noun):
     """What the committer says."""
 
     def as_json(self) -> dict[str, Any]:
-        """The record as JSON values; without amendments it is what it was before there were any, and so is its id."""
-        return {name: value for name, value in super().as_json().items() if name != "amendments" or value}
+        """The record as JSON values; without amendments or losses it is what it was before there were any, and so is its id."""
+        return {name: value for name, value in super().as_json().items() if name not in ("amendments", "lost") or value}
 
     @property
     def id(self) -> Sha256:

@@ -122,7 +122,7 @@ class Repository:
     def log_of(self, head: Snapshot | None) -> Iterator[Snapshot]:
         """A snapshot and those that led to it, newest first."""
         waiting = [] if head is None else [(_backwards(head.time), head.id, head)]
-        seen = {entry[1] for entry in waiting}
+        seen = {entry[1] for entry in waiting} | set(head.lost if head is not None else ())
         while waiting:
             _, _, snapshot = heapq.heappop(waiting)
             yield snapshot
@@ -255,6 +255,7 @@ class Repository:
         restore: Iterable[tuple[str, str]] = (),
         user: str = "",
         amend: Iterable[Amended] = (),
+        lost: Iterable[str] = (),
         by: str = "",
         why: str = "",
         message: str = "",
@@ -270,6 +271,7 @@ class Repository:
             user: who retracts and restores by hand; an ingest neither shows nor stores again what a user retracted.
             amend: stored calculations, also of what is staged, as they shall be shown. What changes nothing is
                 dropped; of two writers that amend the same calculation the later one's attributes count.
+            lost: names of segments, amendments and older snapshots that are given up because they are damaged.
             by: who amends.
             why: the reason.
             message: what the log says.
@@ -286,7 +288,7 @@ class Repository:
         """
         mine = self.adopt(writer) if writer is not None else None
         change = _change([*staged, *([mine] if mine is not None else [])], retract, restore, user)
-        change = change._replace(revisions=tuple(revisions(self.path, amend)), by=by, why=why)
+        change = change._replace(revisions=tuple(revisions(self.path, amend)), lost=tuple(lost), by=by, why=why)
         return self.advance(lambda head: rebased(self.path, head, change, message, time or now(), self.index_of))
 
     def advance(self, follow: Follow) -> Snapshot:
@@ -436,7 +438,7 @@ def _change(
 
 
 def _what_is_shown(snapshot: Snapshot) -> tuple[object, ...]:
-    return snapshot.segments, snapshot.retracted, snapshot.amendments
+    return snapshot.segments, snapshot.retracted, snapshot.amendments, snapshot.lost
 
 
 def now() -> str:

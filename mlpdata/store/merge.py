@@ -96,7 +96,7 @@ def _shown(repository: Repository, snapshot: Snapshot | None) -> set[str]:
     """The records that a snapshot shows."""
     if snapshot is None:
         return set()
-    state = State(repository.path, snapshot)
+    state = State(repository.path, snapshot, whole=False)
     return {
         one.record for name in state.segments for one in repository.index_of(name) if key_of(one) not in state.hidden
     }
@@ -180,13 +180,15 @@ class _Union:
     def __init__(self, repository: Repository, ours: Snapshot, theirs: Snapshot, base: Snapshot | None) -> None:
         self.conflicts: list[str] = []
         self._repository, self._parents = repository, (ours, theirs)
-        states = [State(repository.path, one) for one in self._parents]
+        states = [State(repository.path, one, whole=False) for one in self._parents]
         names = tuple(dict.fromkeys(name for state in states for name in state.segments))
         moved = stand_ins(repository.path, names, names)
         self._segments = tuple(name for name in names if name not in moved)
         self._moved = moved
         self._ours, self._theirs = (_side(repository, state) for state in states)
-        self._base = _side(repository, State(repository.path, base)) if base is not None else _Side({}, {}, {}, {})
+        self._base = (
+            _side(repository, State(repository.path, base, whole=False)) if base is not None else _Side({}, {}, {}, {})
+        )
         self._amendments = states[0].amendments.joined(states[1].amendments).moved(moved, ())
 
     def snapshot(self, message: str) -> tuple[Snapshot, AmendmentHistory | None]:

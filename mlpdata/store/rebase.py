@@ -36,6 +36,8 @@ class Change(NamedTuple):
     """Who retracts and restores by hand; empty where an ingest does, which leaves alone what a user retracted."""
     revisions: tuple[Revision, ...] = ()
     """Calculations that shall be shown with other attributes."""
+    lost: tuple[str, ...] = ()
+    """Names of segments, amendments and snapshots that are given up because they are damaged."""
     by: str = ""
     """Who asks for these."""
     why: str = ""
@@ -72,7 +74,8 @@ def rebased(
     Raises:
         NotFound: a calculation to retract, to restore or to amend is not in the store.
     """
-    old = head.segments if head is not None else ()
+    lost = {*change.lost, *(head.lost if head is not None else ())}
+    old = tuple(segment for segment in (head.segments if head is not None else ()) if segment not in lost)
     change = _where_it_is_now(store, old, change)
     new = tuple(segment for segment in dict.fromkeys(change.segments) if segment not in old)
     before = {(one.segment, one.calculation): one for one in (head.retracted if head is not None else ())}
@@ -82,21 +85,24 @@ def rebased(
     new = tuple(segment for segment in new if segment not in useless)
     hidden = {key: one for key, one in hidden.items() if key[0] not in useless}
 
-    names = head.amendments if head is not None else ()
+    names = tuple(name for name in (head.amendments if head is not None else ()) if name not in lost)
     touched = {key for key in before.keys() ^ hidden.keys() if key[0] in old}
-    present = Amendments.read(store, names).present if touched or change.revisions else {}
+    present = Amendments.read(store, names).present if touched or change.revisions or change.lost else {}
     fresh = _fresh_revisions((*old, *new), hidden, present, change.revisions, index_of)
     amendment = Amendment(by=change.by, time=time, why=change.why, changes=tuple(fresh.values())) if fresh else None
 
-    totals = _Totals(head)
-    for key, one in kept_of({*touched, *(key for key in fresh if key[0] in old)}, index_of).items():
-        if key not in before:
-            totals.add(effective_kept(one, present.get(key)), -1)
-        if key not in hidden:
-            totals.add(effective_kept(one, fresh.get(key, present.get(key))))
-    for one in (one for segment in new for one in index_of(segment)):
-        if key_of(one) not in hidden:
-            totals.add(effective_kept(one, fresh.get(key_of(one))))
+    if change.lost:  # what is damaged cannot be subtracted
+        totals = _counted((*old, *new), hidden, present | fresh, index_of)
+    else:
+        totals = _Totals(head)
+        for key, one in kept_of({*touched, *(key for key in fresh if key[0] in old)}, index_of).items():
+            if key not in before:
+                totals.add(effective_kept(one, present.get(key)), -1)
+            if key not in hidden:
+                totals.add(effective_kept(one, fresh.get(key, present.get(key))))
+        for one in (one for segment in new for one in index_of(segment)):
+            if key_of(one) not in hidden:
+                totals.add(effective_kept(one, fresh.get(key_of(one))))
     snapshot = Snapshot(
         parents=(head.id,) if head is not None else (),
         segments=(*old, *new),
@@ -105,10 +111,20 @@ def rebased(
         content=digest.content_id(totals.content),
         n_configurations=totals.n_configurations,
         n_calculations=totals.n_calculations,
+        lost=tuple(sorted(lost)),
         time=time,
         message=message,
     )
     return snapshot, amendment
+
+
+def _counted(segments: Sequence[str], hidden: Hidden, present: Mapping[Key, Revision], index_of: IndexOf) -> _Totals:
+    """What segments show, summed up anew."""
+    totals = _Totals(None)
+    for one in (one for segment in segments for one in index_of(segment)):
+        if key_of(one) not in hidden:
+            totals.add(effective_kept(one, present.get(key_of(one))))
+    return totals
 
 
 def key_of(one: Kept) -> Key:
@@ -154,7 +170,7 @@ def _refuse_strangers(store: Path, segments: Sequence[str], change: Change, inde
     amended = [(one.segment, one.calculation) for one in change.revisions]
     named = {(segment, record) for segment, record, *_ in (*change.retract, *change.restore, *amended)}
     found = kept_of([key for key in named if key[0] in segments], index_of)
-    for segment, record in sorted(named - found.keys()):
+    for segment, record in sorted(key for key in named - found.keys() if key[0] not in change.lost):
         raise NotFound(
             f"expected a calculation of segment {segment[:12]}, found no record {record[:12]} there.", path=store
         )

@@ -30,14 +30,15 @@ class State:
     Args:
         store: folder of the store.
         snapshot: the snapshot.
+        whole: refuse one of which a part was deleted for good; else that part is left out.
 
     Raises:
         CorruptError: a segment is missing, and none replaced it.
         NotFound: something that the snapshot shows was deleted for good.
     """
 
-    def __init__(self, store: Path, snapshot: Snapshot) -> None:
-        self._store, self._snapshot = store, snapshot
+    def __init__(self, store: Path, snapshot: Snapshot, *, whole: bool = True) -> None:
+        self._store, self._snapshot, self._whole = store, snapshot, whole
         missing = [name for name in snapshot.segments if not layout.segment_folder(store, name).is_dir()]
         self._moved = stand_ins(store, missing)
         """By segment that is no longer there: the one that replaced it."""
@@ -59,10 +60,13 @@ class State:
     @functools.cached_property
     def amendments(self) -> Amendments:
         """The amendments that hold, by the segments that are read."""
-        found = Amendments.read(self._store, self._snapshot.amendments)
+        return self.placed(Amendments.read(self._store, self._snapshot.amendments))
+
+    def placed(self, amendments: Amendments) -> Amendments:
+        """The amendments of the snapshot by the segments that are read."""
         if not self._moved:
-            return found
-        return found.moved(self._moved, {(one.segment, one.calculation) for one in self._snapshot.retracted})
+            return amendments
+        return amendments.moved(self._moved, {(one.segment, one.calculation) for one in self._snapshot.retracted})
 
     def _hidden_in(self, segment: str) -> Iterator[tuple[Key, Retraction]]:
         """What is hidden of a segment that stands for others: all that these did not have, and what was hidden of them."""
@@ -77,7 +81,8 @@ class State:
                     why[record] = reason
                 else:
                     (shown if gone is None else purged).add(record)
-        if lost := purged - shown:
+        lost = purged - shown
+        if lost and self._whole:
             raise NotFound(
                 f"expected all that snapshot {self._snapshot.id[:12]} shows, found that {len(lost)} of its calculations "
                 "were purged. Later snapshots can be read.",

@@ -27,7 +27,7 @@ class Operation(NamedTuple):
     """One durable operation."""
 
     name: str
-    """open, write, truncate, fsync, rename, mkdir, lock."""
+    """open, write, truncate, fsync, rename, link, mkdir, lock."""
     path: Path
     """What it is done to."""
 

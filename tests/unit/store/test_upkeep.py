@@ -162,7 +162,7 @@ def test_a_calculation_stored_twice_is_carried_over_once(tmp_path: Path) -> None
 def test_arrays_that_few_segments_have_and_calculations_without_configurations_are_carried_over(tmp_path: Path) -> None:
     path = tmp_path / "store"
     repository = Repository.create(path)
-    with_charges = frames(2, 1).with_arrays(charges=np.arange(frames(2, 1).n_atoms.sum(), dtype=float))
+    with_charges = frames(2, 1).with_arrays(magnetic_moments=np.arange(frames(2, 1).n_atoms.sum(), dtype=float))
     for number, block in ((1, with_charges), (2, None), (3, frames(4, 3))):
         with repository.stage() as writer:
             writer.begin()
@@ -175,7 +175,8 @@ def test_arrays_that_few_segments_have_and_calculations_without_configurations_a
     collect_garbage(repository, grace=0)
     assert same(everything(path), before)
     np.testing.assert_array_equal(
-        Repository.open(path).snapshot().read(with_charges.ids()).get("charges"), with_charges.get("charges")
+        Repository.open(path).snapshot().read(with_charges.ids()).get("magnetic_moments"),
+        with_charges.get("magnetic_moments"),
     )
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow.parquet import read_table
 
-from mlpdata.errors import CorruptError, MlpdataError, NotFound
+from mlpdata.digest import canonical_json
+from mlpdata.errors import CorruptError, MlpdataError, NotFound, UsageError
 from mlpdata.store.amendments import Amended
+from mlpdata.store.arrays import file_record
 from mlpdata.store.commit import Repository
-from mlpdata.store.verify import verify
-from mlpdata.testing.samples import calculation, ingest
+from mlpdata.store.segment import read_segment
+from mlpdata.store.tables import COLUMNS, write_table
+from mlpdata.store.verify import Part, part_named, verify
+from mlpdata.testing.samples import calculation, frames, ingest
 
 
 @pytest.fixture
@@ -181,3 +188,156 @@ def test_leftovers_of_an_attempt_that_died_are_no_fault(store: Path) -> None:
 def test_where_there_is_no_store_verify_says_so(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         verify(tmp_path / "store")
+
+
+# what a fault concerns
+
+
+def first_segment(store: Path) -> Path:
+    return store / "segments" / Repository.open(store).snapshot().record.segments[0]
+
+
+def test_a_fault_says_which_configurations_calculations_and_snapshots_it_concerns(tmp_path: Path) -> None:
+    """Shards of two MiB of positions: the second holds the last configurations only."""
+    store = tmp_path / "store"
+    repository = Repository.create(store)
+    many, few = frames(20_000, 1, most=6), frames(30, 2)
+    with repository.stage() as writer:
+        for number, block in ((1, many), (2, few)):
+            writer.begin()
+            writer.append(block)
+            writer.end(calculation(number))
+        repository.commit(writer)
+    later = ingest(store, [3])
+    path = first_segment(store) / "arrays" / "positions" / "c.0.0"
+    block = int(many.n_atoms.sum()) * 24 >> 20  # the MiB in which run 2 begins
+    flip(path, (block << 20) + 5)
+    first = int(np.searchsorted(many.atom_start, (block << 20) // 24, side="right")) - 1
+
+    (fault,) = verify(store).faults
+
+    assert fault.path == str(path)
+    assert fault.rows == ((first, len(many) + len(few)),)
+    assert [(one.path, one.n_configurations) for one in fault.calculations] == [
+        ("runs/1/vasprun.xml", len(many) - first),
+        ("runs/2/vasprun.xml", len(few)),
+    ]
+    assert set(fault.snapshots) == {later.id, *later.parents}
+    assert fault.as_json()["calculations"][1]["n_configurations"] == len(few)
+
+
+def test_metadata_for_other_readers_concerns_no_configuration(store: Path) -> None:
+    flip(first_segment(store) / "arrays" / "forces" / "zarr.json", 7)
+
+    (fault,) = verify(store).faults
+
+    assert (fault.rows, fault.calculations) == ((), ())
+    assert fault.snapshots
+
+
+def test_all_faults_are_named_at_once(store: Path) -> None:
+    files = sorted(path for path in store.rglob("*") if path.is_file() and path.suffix in (".parquet", ".bin", ""))
+    files = [path for path in files if "segments" in path.parts]
+    for path in files:
+        flip(path, path.stat().st_size // 2)
+
+    assert {fault.path for fault in verify(store).faults} == {str(path) for path in files}
+
+
+def test_head_that_is_gone_hides_no_other_fault(store: Path) -> None:
+    path = first_segment(store) / "ids.bin"
+    flip(path, 3)
+    (store / "HEAD").unlink()
+    (store / "refs" / "v1").unlink()
+
+    assert {fault.path for fault in verify(store).faults} == {str(store / "HEAD"), str(path)}
+
+
+# parts
+
+
+def test_each_file_belongs_to_one_part_whatever_else_there_is(store: Path) -> None:
+    before = {path: [number for number in range(1, 6) if Part(number, 5).has(path.name)] for path in store.rglob("*")}
+    assert all(len(parts) == 1 for parts in before.values())
+    assert len({parts[0] for parts in before.values()}) == 5
+
+    whole = verify(store).n_bytes
+    shares = [verify(store, part=Part(number, 5)).n_bytes for number in range(1, 6)]
+    assert max(shares) < whole
+
+
+def test_a_byte_that_changed_is_found_by_the_part_of_its_file_and_by_few_others(store: Path) -> None:
+    path = first_segment(store) / "arrays" / "positions" / "c.0.0"
+    flip(path, 5)
+    (own,) = (number for number in range(1, 6) if Part(number, 5).has(path.relative_to(store).as_posix()))
+
+    found = {number: [fault.path for fault in verify(store, part=Part(number, 5)).faults] for number in range(1, 6)}
+
+    assert found[own] == [str(path)]
+    assert sum(map(len, found.values())) <= 2  # the part that works out the rows of the segment reads it as well
+
+
+@pytest.mark.parametrize("text", ["3", "0/7", "8/7", "a/b", "1/0", "-1/7", "1/7/9", "²/7", ""])
+def test_what_is_no_part_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        part_named(text)
+    assert part_named("7/7") == (7, 7)
+
+
+def test_progress_counts_up_to_all_bytes(store: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    verify(store, progress=lambda *step: seen.append(step))
+    assert len(seen) == verify(store).n_files - 7  # four snapshots, two segments and an amendment are records
+    assert all(done <= total for done, total, _ in seen)
+
+
+# rows that do not follow from the arrays, though every byte is as it was written
+
+
+def forged(store: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Write a table anew and let the segment, the snapshot and HEAD name what was written."""
+    head = Repository.open(store).snapshot().record
+    folder = first_segment(store)
+    table = change(read_table(folder / f"{name}.parquet"))
+    (folder / f"{name}.parquet").unlink()
+    write_table(folder / f"{name}.parquet", iter([table]), COLUMNS[name])
+    segment = read_segment(store, folder.name)
+    files = {**segment.files, f"{name}.parquet": file_record(folder / f"{name}.parquet")}
+    segment = segment.replace(files=files)
+    (folder / "segment.json").write_bytes(canonical_json(segment.as_json()))
+    folder.rename(folder.with_name(segment.id))
+    snapshot = head.replace(parents=(), segments=(segment.id,))
+    (store / "snapshots" / f"{snapshot.id}.json").write_bytes(canonical_json(snapshot.as_json()))
+    (store / "HEAD").write_text(f"{snapshot.id}\n")
+
+
+def with_column(table: pa.Table, name: str, change: Callable[[list[Any]], list[Any]]) -> pa.Table:
+    at = table.schema.get_field_index(name)
+    return table.set_column(at, table.schema.field(at), pa.array(change(table[name].to_pylist()), table[name].type))
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "change"),
+    [
+        ("configurations", "energy", lambda values: [values[0] + 1, *values[1:]]),
+        ("configurations", "energy", lambda values: [None, *values[1:]]),
+        ("configurations", "id", lambda values: [values[1], values[0], *values[2:]]),
+        ("configurations", "row", lambda values: [values[1], *values[1:]]),
+        ("configurations", "step", lambda values: [7, *values[1:]]),
+        ("configurations", "calculation_record", lambda values: values[::-1]),
+        ("calculations", "json", lambda values: [values[0].replace("PBE", "LDA"), *values[1:]]),
+        ("calculations", "path", lambda values: values[::-1]),
+        ("calculations", "n_configurations", lambda values: [2, *values[1:]]),
+        ("calculations", "content", lambda values: values[::-1]),
+    ],
+)
+def test_tables_that_do_not_say_what_the_arrays_hold_are_named(
+    tmp_path: Path, table: str, column: str, change: Callable[[list[Any]], list[Any]]
+) -> None:
+    store = tmp_path / "store"
+    ingest(store, [1, 2])
+    assert verify(store).ok
+
+    forged(store, table, lambda whole: with_column(whole, column, change))
+
+    assert {Path(fault.path).name for fault in verify(store).faults} == {f"{table}.parquet"}
