@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "failed",
         "annotate",
         "dataset",
+        "export",
         "learn",
     ):  # in the order in which help names the verbs
         import_module(f"mlpdata.cli.{module}")
