@@ -68,7 +68,7 @@ def _say_loss(loss: Any) -> None:
     """What is lost, with the number of configurations of each, a line a reason."""
     for note in loss.left_out:
         say(f"Left out: {counted(note.configurations, 'configuration')}, {note.why}.")
-    for title, notes in (("Not in it", loss.dropped), ("Changed", loss.changed)):
+    for title, notes in (("Not in it", loss.dropped), ("Changed", loss.changed), ("Mind", loss.caution)):
         for why in dict.fromkeys(note.why for note in notes):
             say(f"{title}: {_listed(note for note in notes if note.why == why)}: {why}.")
     if loss.beside:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db.core import now
 from ase.db.row import AtomsRow
 from numpy.typing import NDArray
@@ -68,6 +69,8 @@ def rows(selection: Selection, block: Block) -> Iterator[tuple[AtomsRow, dict[st
         for name, (values, there, ends) in held.items():
             if there[i] and name not in BY_TO_ASE:
                 _place(atoms, further, name, _of(values, name, int(frames.n_atoms[i]), ends[i], i))
+        # a calculator whose atoms were changed since would keep its results to itself
+        atoms.calc = SinglePointCalculator(atoms, **atoms.calc.results)
         row = AtomsRow(atoms)
         row.unique_id, row.user, row.ctime = one, "", now()
         yield row, {"kind": calculation.kind}, {key: value for key, value in further.items() if value is not None}

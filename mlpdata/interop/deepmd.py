@@ -27,7 +27,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from mlpdata import durable
-from mlpdata.elements import SYMBOLS
+from mlpdata.elements import SYMBOLS, hill
 from mlpdata.frames import I64, Frames
 from mlpdata.interop.loss import Mask, presence
 from mlpdata.interop.selection import Selection, Terms
@@ -127,9 +127,7 @@ def _has(frames: Frames, name: str) -> Mask:
 
 def _system(composition: NDArray[np.int32], periodic: bool, has: Mapping[str, bool]) -> System:
     elements = np.repeat(np.arange(len(SYMBOLS)), composition).astype(np.uint8)
-    formula = "".join(
-        f"{SYMBOLS[z]}{composition[z] if composition[z] > 1 else ''}" for z in np.flatnonzero(composition).tolist()
-    )
+    formula = hill({SYMBOLS[z]: int(composition[z]) for z in np.flatnonzero(composition).tolist()})
     marks = [] if periodic else ["nopbc"]
     marks += [f"no-{LABELS[name]}" for name in ("energy", "forces") if not has[name]]
     marks += ["no-virial"] if periodic and not has["stress"] else []

@@ -67,6 +67,8 @@ class Loss(NamedTuple):
     """Configurations that are not there, or not again."""
     beside: tuple[Note, ...] = ()
     """What is known of calculations and stands in the sidecar alone."""
+    caution: tuple[Note, ...] = ()
+    """Labels that are there and are not what a model learns from."""
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -105,7 +107,7 @@ def weigh(selection: Selection, holder: Holder) -> Weighed:
     kept = selection if fits.all() else selection.take(fits)
     absent = Counter({("configuration", why): len(ids) for why, ids in left_out.items()})
     absent["configuration", REPEATED] = selection.n_repeated
-    loss = Loss(_notes(dropped), _notes(changed), _notes(absent), _beside(kept, holder))
+    loss = Loss(_notes(dropped), _notes(changed), _notes(absent), _beside(kept, holder), _cautions(kept))
     found = {name: count for name, count in present.items() if count}
     return Weighed(kept, loss, found, {why: ids for why, ids in left_out.items() if ids})
 
@@ -162,6 +164,18 @@ def _beside(selection: Selection, holder: Holder) -> tuple[Note, ...]:
         for name in ATTRIBUTES:
             if name not in holder.ATTRIBUTES and _says(calculation, name):
                 count[name, "of the calculation"] += size
+    return _notes(count)
+
+
+def _cautions(selection: Selection) -> tuple[Note, ...]:
+    """Labels that no format tells from those of the potential-energy surface itself."""
+    sizes = np.bincount(selection.of_row, minlength=len(selection.calculations)).tolist()
+    count: Counter[tuple[str, str]] = Counter()
+    for one, size in zip(selection.calculations, sizes, strict=True):
+        if one.forces_are not in ("physical", "absent"):
+            count["forces", f"forces_are = '{one.forces_are}', not 'physical'"] += size
+        if one.energy_kind not in ("free", "total"):
+            count["energy", f"energy_kind = '{one.energy_kind}', neither 'free' nor 'total'"] += size
     return _notes(count)
 
 

@@ -1,0 +1,101 @@
+"""A store of several segments: outputs of six codes, files of ASE, and drawn configurations with what those lack."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlpdata.api import Snapshot, Store
+from mlpdata.frames import Frames, concatenate
+from mlpdata.intake import ingest
+from mlpdata.schema.sidecar import Sidecar
+from mlpdata.store.commit import Repository
+from mlpdata.testing.samples import calculation, frames
+
+DATA = Path(__file__).parents[2] / "data"
+OUTPUTS = (
+    "vasp/OUTCAR_md", "vasp/vasprun_md.xml", "vasp/OUTCAR_response", "espresso/md.xml", "espresso/relax_fixed.xml",
+    "espresso/md_magnetic.out", "cp2k/md", "cp2k/silicon", "gaussian", "orca", "pyscf",
+)  # fmt: skip
+"""Of molecules, crystals and slabs, with and without stress, moments, velocities, charges and Hessians."""
+DECLARED = Sidecar(
+    units={
+        "energy": "eV",
+        "length": "angstrom",
+        "stress": "eV/angstrom^3",
+        "magnetic_moment": "muB",
+        "charge": "e",
+        "mass": "u",
+        "dipole": "e*angstrom",
+        "velocity": "angstrom/fs",
+    },
+    energy_kind="free",
+)
+"""What is to be said of files of ASE that were exported, or written by ASE itself."""
+
+
+def odd() -> Frames:
+    """What hardly any output holds: mixed periodicity, labels of some atoms only, uneven stress, moments as vectors."""
+    block = concatenate([frames(4, 7, most=3), frames(3, 8, periodic=False, forces=False)])
+    n = int(block.atom_start[-1])
+    random = np.random.default_rng(5)
+    pbc = block.pbc.copy()
+    pbc[0], pbc[1] = (1, 1, 0), (0, 1, 0)
+    cell = block.cell.copy()
+    cell[1, 2] = 0.0  # a layer without a third vector
+    forces = block.forces.copy()
+    forces[block.atom_start[3] - 1] = np.nan  # a ghost
+    stress = block.stress + block.stress.transpose(0, 2, 1)
+    stress[0, 0, 1] += 0.25
+    vectors = np.full((n, 3), np.nan)
+    vectors[: block.atom_start[2]] = random.normal(size=(int(block.atom_start[2]), 3))
+    tags = np.full(n, -(2**31))
+    tags[: block.atom_start[3]] = random.integers(-3, 3, int(block.atom_start[3]))
+    return block.with_arrays(
+        pbc=pbc,
+        cell=cell,
+        forces=forces,
+        stress=stress,
+        magnetic_moment_vectors=vectors,
+        magnetic_moments=random.normal(size=n),
+        masses=random.uniform(1, 50, n),
+        tags=tags,
+        charge=[np.nan, 1, -1, 0, 0.5, np.nan, 0],
+        multiplicity=[0, 1, 2, 3, 1, 1, 0],
+        polarizability=random.normal(size=(7, 3, 3)),
+        band_gap=random.uniform(size=7),
+    )
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the store, not to be written to."""
+    folder = tmp_path_factory.mktemp("interop")
+    store = folder / "store"
+    report = ingest([DATA / one for one in OUTPUTS], store, default=Sidecar(license="CC-BY-4.0", citation="A. Author, 2026"))
+    assert report.content
+    ingest([DATA / "extxyz", DATA / "ase/mixed.db"], store, default=DECLARED)
+    repository = Repository.open(store)
+    with repository.stage() as writer:
+        writer.begin()
+        writer.append(odd())
+        writer.end(calculation(1, forces_are="projected", tags={"config_type": 'a "slab" = 1\nof | <two>'}))
+        repository.commit(writer)
+    return folder
+
+
+@pytest.fixture
+def snapshot(built: Path) -> Snapshot:
+    return Store(built / "store").snapshot()
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory where there is such a folder: a sync of a shared disk takes milliseconds."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        yield Path(folder)
