@@ -1,7 +1,8 @@
 """Export: configurations of a snapshot as a file or folder of another program, with where they came from beside it.
 
 Everything is written into a scratch folder beside the target, synced, and renamed: the sidecars first, the target last.
-A killed export leaves the target as it was; what it left of scratch, the next one removes.
+A killed export leaves the target as it was; what it left of scratch, the next one removes. A folder cannot be renamed
+onto another: one that is replaced steps aside, and comes back with the next export if that moment was the last.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def export(
         _write_sidecars(inside, weighed._replace(selection=selection), about)
         durable.sync_tree(scratch)
         _refuse_target(snapshot, places, FORMATS[name], force=force)
-        _put(inside, places, scratch, FORMATS[name])
+        _put(inside, places, FORMATS[name])
     beside = (places.provenance, places.attribution)
     n_calculations = len(selection.calculations)
     return Export(target, name, len(selection), n_calculations, beside, licenses(selection), weighed.loss)
@@ -192,6 +193,7 @@ def _scratch(target: Path) -> Iterator[Path]:
     scratch = target.with_name(f".{target.name}.mlpdata-export")
     if os.path.lexists(scratch) and not durable.remove_dead(scratch):
         raise StoreError("expected to write there alone, found another export at it. Wait for it.", path=target)
+    _bring_back(target)
     durable.make_scratch(scratch)
     alive = durable.mark_alive(scratch)
     try:
@@ -211,18 +213,28 @@ def _write_sidecars(inside: _Places, weighed: Weighed, about: dict[str, Any]) ->
     durable.stage(inside.provenance, provenance(selection, about, loss, present, left_out, files))
 
 
-def _put(inside: _Places, places: _Places, scratch: Path, form: Format) -> None:
+def _put(inside: _Places, places: _Places, form: Format) -> None:
     """Rename what is finished into place: sidecars, then the target; an older folder steps aside and returns on failure."""
     if not form.is_folder:
         for source, place in zip(reversed(inside), reversed(places), strict=True):
             durable.rename(source, place)
         return
-    aside = scratch / "replaced"
-    if places.target.exists():
-        durable.rename(places.target, aside)
     try:
+        if places.target.exists():
+            durable.rename(places.target, _aside(places.target))
         durable.rename(inside.target, places.target)
-    except StoreError:
-        if aside.exists() and not places.target.exists():
-            durable.rename(aside, places.target)
-        raise
+    finally:
+        _bring_back(places.target)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.mlpdata-replaced")
+
+
+def _bring_back(target: Path) -> None:
+    """Let a folder that stepped aside return to its name, or go where another has taken it."""
+    aside = _aside(target)
+    if aside.exists() and not target.exists():
+        durable.rename(aside, target)
+    elif aside.exists():
+        durable.remove_tree(aside)

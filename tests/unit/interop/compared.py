@@ -49,7 +49,9 @@ def compare(snapshot: Snapshot, ids: Sequence[str], read: Sequence[dict[str, Any
             elif name not in found:
                 missing[name] += 1
             else:
-                shape = (-1, *PROPERTIES[name].shape) if PROPERTIES[name].level in (ATOM, PAIR) else PROPERTIES[name].shape
+                shape = (
+                    (-1, *PROPERTIES[name].shape) if PROPERTIES[name].level in (ATOM, PAIR) else PROPERTIES[name].shape
+                )
                 values = np.asarray(found[name]).reshape(shape)
                 np.testing.assert_array_equal(values, stored, err_msg=f"{number} {name}")
     return missing

@@ -73,11 +73,13 @@ def odd() -> Frames:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the store, not to be written to."""
+def interop_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store, not to be written to."""
     folder = tmp_path_factory.mktemp("interop")
     store = folder / "store"
-    report = ingest([DATA / one for one in OUTPUTS], store, default=Sidecar(license="CC-BY-4.0", citation="A. Author, 2026"))
+    report = ingest(
+        [DATA / one for one in OUTPUTS], store, default=Sidecar(license="CC-BY-4.0", citation="A. Author, 2026")
+    )
     assert report.content
     ingest([DATA / "extxyz", DATA / "ase/mixed.db"], store, default=DECLARED)
     repository = Repository.open(store)
@@ -86,12 +88,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.append(odd())
         writer.end(calculation(1, forces_are="projected", tags={"config_type": 'a "slab" = 1\nof | <two>'}))
         repository.commit(writer)
-    return folder
+    return store
 
 
 @pytest.fixture
-def snapshot(built: Path) -> Snapshot:
-    return Store(built / "store").snapshot()
+def snapshot(interop_store: Path) -> Snapshot:
+    return Store(interop_store).snapshot()
 
 
 @pytest.fixture

@@ -74,7 +74,9 @@ def test_files_have_the_shapes_that_deepmd_kit_asks_for(exported: Export) -> Non
     folder = exported.path / "GeSi"
     n_types = (folder / "type_map.raw").read_text().split()
     assert set((folder / "type.raw").read_text().split()) == {str(n_types.index(one)) for one in ("Si", "Ge")}
-    coord, box, energy, virial = (np.load(folder / f"set.000/{one}.npy") for one in ("coord", "box", "energy", "virial"))
+    coord, box, energy, virial = (
+        np.load(folder / f"set.000/{one}.npy") for one in ("coord", "box", "energy", "virial")
+    )
     n = len(coord)
     assert n > 1
     assert (coord.shape, box.shape, energy.shape, virial.shape) == ((n, 6), (n, 9), (n,), (n, 9))

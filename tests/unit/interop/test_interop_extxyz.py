@@ -66,7 +66,9 @@ def test_ase_reads_what_the_store_shows_but_for_what_the_report_says(snapshot: S
         assert atoms.calc is None or atoms.calc.results.get("free_energy") == atoms.calc.results.get("energy")
 
 
-def test_numbers_of_the_file_that_was_ingested_are_in_the_one_that_is_exported(snapshot: Snapshot, tmp_path: Path) -> None:
+def test_numbers_of_the_file_that_was_ingested_are_in_the_one_that_is_exported(
+    snapshot: Snapshot, tmp_path: Path
+) -> None:
     ids = snapshot.sql("SELECT id FROM configurations WHERE path LIKE '%crystal.extxyz'")
 
     snapshot.export(tmp_path / "a.extxyz", ids=ids)
@@ -109,7 +111,9 @@ def test_a_prefix_keeps_labels_out_of_the_hands_of_ase(snapshot: Snapshot, tmp_p
 
 
 def test_a_config_type_with_quotes_and_lines_stays_one_value(snapshot: Snapshot, tmp_path: Path) -> None:
-    snapshot.export(tmp_path / "a.extxyz", ids=snapshot.sql("SELECT id FROM configurations WHERE forces_are = 'projected'"))
+    snapshot.export(
+        tmp_path / "a.extxyz", ids=snapshot.sql("SELECT id FROM configurations WHERE forces_are = 'projected'")
+    )
 
     written = (tmp_path / "a.extxyz").read_text()
     assert r'config_type="a \"slab\" = 1\nof | <two>"' in written
@@ -157,7 +161,9 @@ def test_the_sidecar_says_where_each_configuration_came_from(snapshot: Snapshot,
         "FROM configurations c JOIN sources s USING (calculation_record, source_index)"
     ).to_pylist()
     rows = {(row["id"].lower(), row["calculation_id"]): row for row in table}
-    for one, place, source in zip(ids, *(sidecar["configurations"][key] for key in ("calculation", "source")), strict=True):
+    for one, place, source in zip(
+        ids, *(sidecar["configurations"][key] for key in ("calculation", "source")), strict=True
+    ):
         calculation = sidecar["calculations"][place]
         row = rows[one, calculation["id"]]
         assert (calculation["method"], calculation["license"]) == (row["method_id"], row["license"])
