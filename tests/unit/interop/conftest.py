@@ -14,6 +14,7 @@ from mlpdata.api import Snapshot, Store
 from mlpdata.frames import Frames, concatenate
 from mlpdata.intake import ingest
 from mlpdata.schema.sidecar import Sidecar
+from mlpdata.store.amendments import Amended
 from mlpdata.store.commit import Repository
 from mlpdata.testing.samples import calculation, frames
 
@@ -37,6 +38,9 @@ DECLARED = Sidecar(
     energy_kind="free",
 )
 """What is to be said of files of ASE that were exported, or written by ASE itself."""
+
+
+TAGS = {"config_type": 'a "slab" = 1\nof | <two>'}
 
 
 def odd() -> Frames:
@@ -74,21 +78,34 @@ def odd() -> Frames:
 
 @pytest.fixture(scope="session")
 def interop_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store, not to be written to."""
-    folder = tmp_path_factory.mktemp("interop")
-    store = folder / "store"
-    report = ingest(
-        [DATA / one for one in OUTPUTS], store, default=Sidecar(license="CC-BY-4.0", citation="A. Author, 2026")
-    )
-    assert report.content
+    """The store, not to be written to: three segments, one calculation hidden, two amended."""
+    store = tmp_path_factory.mktemp("interop") / "store"
+    said = Sidecar(license="CC-BY-4.0", citation="A. Author, 2026")
+    ingest([DATA / one for one in OUTPUTS], store, default=said)
     ingest([DATA / "extxyz", DATA / "ase/mixed.db"], store, default=DECLARED)
     repository = Repository.open(store)
     with repository.stage() as writer:
-        writer.begin()
-        writer.append(odd())
-        writer.end(calculation(1, forces_are="projected", tags={"config_type": 'a "slab" = 1\nof | <two>'}))
+        for number, block in ((1, odd()), (2, frames(7, 3)), (3, frames(5, 4))):
+            writer.begin()
+            writer.append(block)
+            writer.end(calculation(number, forces_are="projected" if number == 1 else "physical", tags=TAGS))
         repository.commit(writer)
+    _hide_and_amend(repository)
     return store
+
+
+def _hide_and_amend(repository: Repository) -> None:
+    keyed = {one.path: (segment, record, one) for segment, record, one, _ in repository.snapshot().keyed()}
+    segment, record, melt = next(found for path, found in keyed.items() if path.endswith("vasprun_md.xml"))
+    *named, drawn = keyed["runs/2/vasprun.xml"]
+    hidden = keyed["runs/3/vasprun.xml"]
+    repository.commit(
+        retract=[(*hidden[:2], "wrong pseudopotential")],
+        amend=[
+            Amended(segment, record, melt.replace(tags={"it's": 'molten; -- \\ "so"'}, license="CC0-1.0"), skip=1),
+            Amended(*named, drawn.replace(kind="random", temperature_target=None, citation=None, group="one")),
+        ],
+    )
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 from compared import NAMES, compare
 
@@ -32,7 +33,7 @@ def read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
                     values = file[name][first : first + n * n] if first >= 0 else None
                 else:
                     values = file[name][start[i] : start[i + 1]] if level == "atom" else file[name][i]
-                if values is not None and (name == "pbc" or not ((values != values) | (values == absent)).all()):
+                if values is not None and (name == "pbc" or not (np.isnan(values) | (values == absent)).all()):
                     one[name] = values
             found.append(one)
     return ids, found
