@@ -44,7 +44,7 @@ def export(
     )
     _say_loss(exported.loss)
     say("Licenses: " + ", ".join(f"{name} ({count})" for name, count in exported.licenses.items()))
-    say("Beside it: " + ", ".join(one.name for one in exported.beside))
+    say("With it: " + ", ".join(one.name for one in exported.beside))
 
 
 def _chosen(snapshot: Any, query: str | None, split: str | None) -> tuple[Any, str]:

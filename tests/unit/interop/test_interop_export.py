@@ -17,8 +17,8 @@ from mlpdata.digest import sha256_file
 from mlpdata.errors import NotFound, StoreError, UsageError
 from mlpdata.testing.faults import failing_at, kill_at, recorded
 
-KINDS_OF_TARGET = {"extxyz": "a.extxyz", "hdf5": "a.h5", "deepmd": "a"}
-"""Written by us, by a library, and a folder."""
+KINDS_OF_TARGET = {"extxyz": "a.extxyz", "deepmd": "a"}
+"""A file and a folder."""
 FORMS = {"extxyz": "a.extxyz", "ase-db": "a.db", "aselmdb": "a.aselmdb", "hdf5": "a.h5", "deepmd": "a"}
 
 
@@ -202,7 +202,7 @@ def test_a_killed_export_leaves_nothing_or_all_under_the_name(
     ids = some(snapshot)
     steps = len(recorded(exporting(snapshot, tmp_path / "whole" / name, form, ids)))
     whole = set(tree(tmp_path / "whole"))
-    for nth in range(1, steps + 1):
+    for nth in [*range(1, steps - 8, 3), *range(steps - 8, steps + 1)]:
         folder = tmp_path / str(nth)
         assert kill_at(nth, exporting(snapshot, folder / name, form, ids))
         left = {one for one in tree(folder) if ".mlpdata-export" not in one} if folder.exists() else set()
@@ -219,7 +219,7 @@ def test_a_full_disk_leaves_what_was_there(snapshot: Snapshot, tmp_path: Path, f
     snapshot.export(tmp_path / "kept" / name, form, first)
     target = tmp_path / "kept" / name
     before = tree(target) if target.is_dir() else target.read_bytes()
-    for nth in range(1, steps):
+    for nth in [*range(1, steps - 8, 3), *range(steps - 8, steps)]:
         with failing_at(nth), pytest.raises(StoreError):
             exporting(snapshot, target, form, ids)()
         after = tree(target) if target.is_dir() else target.read_bytes()
