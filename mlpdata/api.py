@@ -139,7 +139,10 @@ class Snapshot:
         path: str | Path,
         format: str | None = None,  # noqa: A002  the field's word
         ids: Ids | pa.Table | None = None,
-        **options: Any,
+        *,
+        query: str = "",
+        prefix: str = "",
+        force: bool = False,
     ) -> Export:
         """Write configurations for another program, with provenance, attribution and what the format does not hold.
 
@@ -147,7 +150,9 @@ class Snapshot:
             path: file or folder to write.
             format: extxyz, ase-db, aselmdb, hdf5 or deepmd; else as `path` ends.
             ids: those wanted, as in `read`; all by default.
-            options: of `mlpdata.interop.export.export`: query, prefix, force.
+            query: how they were chosen; recorded.
+            prefix: put before energy, forces and stress in extended XYZ, such as `REF_`.
+            force: replace what is there.
 
         Raises:
             UsageError: no such format, a package is missing, or something is there.
@@ -156,7 +161,8 @@ class Snapshot:
         """
         from mlpdata.interop.export import export  # noqa: PLC0415  loaded where it is asked
 
-        return export(self._opened, Path(path), format, None if ids is None else as_ids(ids), **options)
+        chosen = None if ids is None else as_ids(ids)
+        return export(self._opened, Path(path), format, chosen, query=query, prefix=prefix, force=force)
 
     def split(self, name: str = "main") -> Split:
         """The recorded split `name`.

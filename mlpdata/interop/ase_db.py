@@ -7,10 +7,10 @@ from pathlib import Path
 from ase.db import connect
 
 from mlpdata import durable
-from mlpdata.interop.ase_rows import ATTRIBUTES, HELD, HELD_PARTLY, WHY, changes, rows, unfit
+from mlpdata.interop.ase_rows import ATTRIBUTES, HELD, HELD_PARTLY, WHY, differences, rows, unfit
 from mlpdata.interop.selection import Selection, Terms
 
-__all__ = ["ATTRIBUTES", "HELD", "HELD_PARTLY", "WHY", "changes", "unfit", "write"]
+__all__ = ["ATTRIBUTES", "HELD", "HELD_PARTLY", "WHY", "differences", "unfit", "write"]
 
 
 def write(selection: Selection, path: Path, terms: Terms, backend: str = "db") -> None:

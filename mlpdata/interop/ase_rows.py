@@ -17,7 +17,7 @@ from ase.db.row import AtomsRow
 from numpy.typing import NDArray
 
 from mlpdata.frames import Frames
-from mlpdata.interop.loss import Mask, written
+from mlpdata.interop.loss import CHANGED, Difference, Mask, uneven_stress, written
 from mlpdata.interop.names import EXPORTED, foreign
 from mlpdata.interop.selection import Block, Selection
 from mlpdata.schema.properties import ATOM, PAIR, PROPERTIES
@@ -34,13 +34,11 @@ OF_ATOMS = ("initial_magnetic_moments", "initial_magnetic_moment_vectors", "mass
 BY_TO_ASE = ("energy", "forces", "stress", "cell")
 
 
-def changes(frames: Frames) -> Mapping[tuple[str, str], Mask]:
+def differences(frames: Frames) -> Mapping[Difference, Mask]:
     """A stress has six numbers: of one that is not symmetric the upper triangle is written."""
-    if "stress" not in frames:
-        return {}
-    stress = frames.stress
-    uneven = (stress != stress.transpose(0, 2, 1)).any(axis=(1, 2)) & ~np.isnan(stress[:, 0, 0])
-    return {("stress", "not symmetric: ASE has six numbers, those of the upper triangle"): uneven}
+    return {
+        (CHANGED, "stress", "not symmetric: ASE has six numbers, those of the upper triangle"): uneven_stress(frames)
+    }
 
 
 def unfit(frames: Frames) -> Mapping[str, Mask]:  # noqa: ARG001  it holds any

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlpdata.interop import ase_db
-from mlpdata.interop.ase_rows import ATTRIBUTES, HELD, HELD_PARTLY, WHY, changes, unfit
+from mlpdata.interop.ase_rows import ATTRIBUTES, HELD, HELD_PARTLY, WHY, differences, unfit
 from mlpdata.interop.selection import Selection, Terms
 
-__all__ = ["ATTRIBUTES", "HELD", "HELD_PARTLY", "WHY", "changes", "unfit", "write"]
+__all__ = ["ATTRIBUTES", "HELD", "HELD_PARTLY", "WHY", "differences", "unfit", "write"]
 
 
 def write(selection: Selection, path: Path, terms: Terms) -> None:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from mlpdata import durable
 from mlpdata.elements import SYMBOLS, hill
 from mlpdata.frames import I64, Frames
-from mlpdata.interop.loss import Mask, presence
+from mlpdata.interop.loss import CHANGED, DROPPED, Difference, Mask, presence
 from mlpdata.interop.selection import Selection, Terms
 
 LABELS = {"energy": "energy", "forces": "force", "stress": "virial", "atomic_energies": "atom_ener"}
@@ -57,7 +57,7 @@ def unfit(frames: Frames) -> Mapping[str, Mask]:
     return {NO_VOLUME: _periodic(frames) & np.isnan(frames.volume)}
 
 
-def changes(frames: Frames) -> Mapping[tuple[str, str], Mask]:
+def differences(frames: Frames) -> Mapping[Difference, Mask]:
     """Periodicity is of all directions or none; atoms are sorted by element; a stress becomes a virial."""
     periodic = _periodic(frames)
     sorted_ = np.ones(len(frames), bool)
@@ -65,11 +65,11 @@ def changes(frames: Frames) -> Mapping[tuple[str, str], Mask]:
     sorted_[frames.configuration_of_atom[np.setdiff1d(steps, frames.atom_start)]] = False
     virial = presence(frames, "stress").everywhere
     return {
-        ("pbc", "periodic in all directions, since it is in some"): periodic & ~frames.pbc.all(axis=1),
-        ("cell", "not periodic: there is no box"): ~periodic & presence(frames, "cell").everywhere,
-        ("atoms", "sorted by element; atom_order.npy has their places"): ~sorted_,
-        ("stress", "written as the virial, -stress * volume [eV]"): virial & periodic,
-        ("stress", "not periodic: there is no virial"): virial & ~periodic,
+        (CHANGED, "pbc", "periodic in all directions, since it is in some"): periodic & ~frames.pbc.all(axis=1),
+        (DROPPED, "cell", "not periodic: there is no box"): ~periodic & presence(frames, "cell").everywhere,
+        (CHANGED, "atoms", "sorted by element; atom_order.npy has their places"): ~sorted_,
+        (CHANGED, "stress", "written as the virial, -stress * volume [eV]"): virial & periodic,
+        (DROPPED, "stress", "not periodic: there is no virial"): virial & ~periodic,
     }
 
 

@@ -104,7 +104,7 @@ def export(
     name = _format(target, form)
     if prefix and name != "extxyz":
         raise UsageError(f"expected a prefix for extxyz only, found one for {name}. Its names are fixed.")
-    target = Path.cwd() / target
+    target = Path(os.path.normpath(Path.cwd() / target))
     places = _places(target, FORMATS[name])
     _refuse_target(snapshot, places, FORMATS[name], force=force)
     writer = cast(Writer, import_module(f"mlpdata.interop.{name.replace('-', '_')}"))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mlpdata import durable
 from mlpdata.elements import SYMBOLS
 from mlpdata.frames import Frames
-from mlpdata.interop.loss import Mask, written
+from mlpdata.interop.loss import CHANGED, Difference, Mask, uneven_stress, written
 from mlpdata.interop.names import EXPORTED, foreign
 from mlpdata.interop.selection import Selection, Terms
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR, PROPERTIES
@@ -41,13 +41,11 @@ _SKIP = pc.JoinOptions(null_handling="skip")
 _FLAGS = {"scf_converged"}
 
 
-def changes(frames: Frames) -> Mapping[tuple[str, str], Mask]:
+def differences(frames: Frames) -> Mapping[Difference, Mask]:
     """A stress that is not symmetric is written whole, but ASE reads one triangle of it."""
-    if "stress" not in frames:
-        return {}
-    stress = frames.stress
-    uneven = (stress != stress.transpose(0, 2, 1)).any(axis=(1, 2)) & ~np.isnan(stress[:, 0, 0])
-    return {("stress", "not symmetric: all nine numbers are there, ASE reads one triangle"): uneven}
+    return {
+        (CHANGED, "stress", "not symmetric: all nine numbers are there, ASE reads one triangle"): uneven_stress(frames)
+    }
 
 
 def unfit(frames: Frames) -> Mapping[str, Mask]:  # noqa: ARG001  it holds any
@@ -96,7 +94,7 @@ def text(frames: Frames, prefix: str = "", last: list[pa.Array] | None = None) -
     """
     held = {name: written(frames, name) for name in frames.arrays if name in HELD}
     of_atoms = {name: mask for name, mask in held.items() if PROPERTIES[name].level == ATOM}
-    rows = _with_end([*_rows(frames, of_atoms)])
+    rows = _with_end(_rows(frames, of_atoms))
     comments = _with_end([*_comments(frames, held, prefix), *(last or [])])
     counts = _with_end([pc.cast(pa.array(frames.n_atoms), _TEXT)])
     lines = pa.concat_arrays([counts, comments, rows]).take(pa.array(_order(frames)))
@@ -115,11 +113,8 @@ def _order(frames: Frames) -> NDArray[np.int64]:
 
 def _with_end(parts: list[pa.Array]) -> pa.Array:
     """Lines of what is there of `parts`, spaces between."""
-    return pc.binary_join_element_wise(_joined(parts), pa.scalar("", _TEXT), pa.scalar("\n", _TEXT))
-
-
-def _joined(parts: list[pa.Array], between: str = " ") -> pa.Array:
-    return pc.binary_join_element_wise(*parts, pa.scalar(between, _TEXT), options=_SKIP)
+    line = pc.binary_join_element_wise(*parts, pa.scalar(" ", _TEXT), options=_SKIP)
+    return pc.binary_join_element_wise(line, pa.scalar("", _TEXT), pa.scalar("\n", _TEXT))
 
 
 def _rows(frames: Frames, held: Mapping[str, Mask]) -> list[pa.Array]:

@@ -27,7 +27,7 @@ import numpy as np
 from mlpdata import durable
 from mlpdata.frames import Frames, ragged_index
 from mlpdata.interop.loss import ATTRIBUTES as ALL_ATTRIBUTES
-from mlpdata.interop.loss import Mask, presence
+from mlpdata.interop.loss import Difference, Mask, presence
 from mlpdata.interop.names import EXPORTED
 from mlpdata.interop.selection import Block, Selection, Terms
 from mlpdata.schema.calculation import Calculation
@@ -40,7 +40,7 @@ WHY = "nothing"
 LAYOUT = "mlpdata/hdf5/1"
 
 
-def changes(frames: Frames) -> Mapping[tuple[str, str], Mask]:  # noqa: ARG001  it holds all
+def differences(frames: Frames) -> Mapping[Difference, Mask]:  # noqa: ARG001  it holds all
     """None: arrays are as they are stored."""
     return {}
 
@@ -58,7 +58,7 @@ def write(selection: Selection, path: Path, terms: Terms) -> None:
     """
     n_atoms = selection.n_atoms
     with durable.staged_by_library(path), h5py.File(path, "w", libver="latest") as file:
-        file.attrs.update({"layout": LAYOUT, **{key: json.dumps(value) for key, value in terms.about.items()}})
+        file.attrs.update({"layout": LAYOUT, **terms.about})
         file["atom_start"] = atom_start = np.concatenate(([0], np.cumsum(n_atoms)))
         file["id"] = selection.ids
         file["calculation"] = selection.of_row.astype(np.int32)

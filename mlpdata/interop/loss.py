@@ -25,6 +25,11 @@ ATTRIBUTES = (
 """What is known of the calculation of a configuration."""
 
 
+DROPPED, CHANGED = "dropped", "changed"
+Difference = tuple[str, str, str]
+"""DROPPED or CHANGED, what, and why or how."""
+
+
 class Holder(Protocol):
     """What a format can hold."""
 
@@ -37,8 +42,8 @@ class Holder(Protocol):
     WHY: str
     """Why it has no place for the rest."""
 
-    def changes(self, frames: Frames) -> Mapping[tuple[str, str], Mask]:
-        """By (what, how): the configurations of which something is written otherwise than it is stored."""
+    def differences(self, frames: Frames) -> Mapping[Difference, Mask]:
+        """Configurations of which something that it holds is not written after all, or otherwise than it is stored."""
         ...
 
     def unfit(self, frames: Frames) -> Mapping[str, Mask]:
@@ -103,7 +108,8 @@ def weigh(selection: Selection, holder: Holder) -> Weighed:
         masks = {name: presence(frames, name) for name in EXPORTED if name in frames}
         present.update({name: int(one.somewhere.sum()) for name, one in masks.items()})
         dropped.update({(name, why): int(mask.sum()) for name, why, mask in _dropped(masks, holder)})
-        changed.update({note: int(mask.sum()) for note, mask in holder.changes(frames).items()})
+        for (kind, what, why), mask in holder.differences(frames).items():
+            (dropped if kind == DROPPED else changed).update({(what, why): int(mask.sum())})
     kept = selection if fits.all() else selection.take(fits)
     absent = Counter({("configuration", why): len(ids) for why, ids in left_out.items()})
     absent["configuration", REPEATED] = selection.n_repeated
@@ -132,6 +138,12 @@ def presence(frames: Frames, name: str) -> Presence:
     sizes = {ATOM: frames.n_atoms, PAIR: frames.n_atoms**2}[row.level]
     count = np.bincount(np.repeat(np.arange(len(frames)), sizes), known, len(frames))
     return Presence(count > 0, (count == sizes) & (count > 0))
+
+
+def uneven_stress(frames: Frames) -> Mask:
+    """Configurations whose stress is known and not symmetric."""
+    stress = frames.stress
+    return np.asarray((stress != stress.transpose(0, 2, 1)).any(axis=(1, 2)) & ~np.isnan(stress[:, 0, 0]))
 
 
 def written(frames: Frames, name: str) -> Mask:

@@ -11,9 +11,11 @@ import pytest
 from compared import changed, dropped, of_one
 
 from mlpdata.api import Snapshot
-from mlpdata.interop import selection
+from mlpdata.interop import deepmd, selection
 from mlpdata.interop.export import Export
+from mlpdata.interop.loss import CHANGED, DROPPED
 from mlpdata.interop.names import EXPORTED
+from mlpdata.testing import samples
 
 
 @pytest.fixture
@@ -131,3 +133,13 @@ def test_the_same_files_whatever_the_blocks(
 
     for path in exported.path.rglob("*.npy"):
         assert path.read_bytes() == (again.path / path.relative_to(exported.path)).read_bytes(), path
+
+
+def test_a_box_that_is_not_periodic_is_dropped_and_so_is_the_stress_in_it() -> None:
+    block = samples.frames(3, 1).with_arrays(pbc=[[1, 1, 1], [0, 0, 0], [0, 0, 0]])
+
+    counts = {note: mask.sum() for note, mask in deepmd.differences(block).items()}
+
+    assert counts[DROPPED, "cell", "not periodic: there is no box"] == 2
+    assert counts[DROPPED, "stress", "not periodic: there is no virial"] == 2
+    assert sum(number for (kind, what, _), number in counts.items() if (kind, what) == (CHANGED, "stress")) == 1

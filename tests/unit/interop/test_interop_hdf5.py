@@ -53,7 +53,7 @@ def test_each_configuration_leads_to_its_calculation_and_method(snapshot: Snapsh
         calculations = [json.loads(one) for one in file["calculations"].asstr()[:]]
         methods = {one["id"]: one for one in map(json.loads, file["methods"].asstr()[:])}
         of = dict(zip((one.tobytes().hex() for one in file["id"][:]), file["calculation"][:].tolist(), strict=True))
-        assert json.loads(file.attrs["snapshot"]) == snapshot.record.id
+        assert file.attrs["snapshot"] == snapshot.record.id
     table = snapshot.sql(
         "SELECT hex(id) AS id, list(path) AS paths, list(code) AS codes, list(license) AS licenses "
         "FROM configurations GROUP BY ALL"
