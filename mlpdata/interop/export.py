@@ -170,7 +170,7 @@ def _refuse_target(snapshot: OpenSnapshot, places: _Places, form: Format, *, for
     target = places.target
     store = snapshot.store.resolve()
     if store == target.resolve() or store in target.resolve().parents or target.resolve() in store.parents:
-        raise UsageError("expected a place outside the store, found the store. Name another.", path=target)
+        raise UsageError("expected a place outside the store, found one in it or around it. Name another.", path=target)
     there = [place for place in ((target,) if form.is_folder else places) if os.path.lexists(place)]
     if there and not force:
         raise UsageError("expected a new name, found something there. --force replaces it.", path=there[0])

@@ -21,6 +21,7 @@ from mlpdata.emit import emit_script
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR
 from mlpdata.store import layout
 from mlpdata.store.commit import Repository
+from mlpdata.store.tables import read_checked
 from mlpdata.testing.samples import calculation, frames
 
 DUCKDB = shutil.which("duckdb", path=f"{Path(sys.executable).parent}") or "duckdb"
@@ -94,7 +95,7 @@ def test_polars_and_pyarrow_read_the_tables_as_they_are_stored(snapshot: Snapsho
     opened = snapshot.opened
     for segment in opened.record.segments:
         path = layout.segment_folder(opened.store, segment) / f"{table}.parquet"
-        ours = opened._read(table, opened.record.segments.index(segment))
+        ours = read_checked(path)
         assert pq.read_table(path, page_checksum_verification=True).equals(ours)
         theirs = pl.read_parquet(path)
         assert theirs.columns == ours.column_names
