@@ -13,6 +13,22 @@ from mlpdata.frames import Frames
 from mlpdata.interop.export import Export
 from mlpdata.interop.names import EXPORTED
 from mlpdata.schema.properties import ATOM, PAIR, PROPERTIES
+from mlpdata.schema.sidecar import Sidecar
+
+DECLARED = Sidecar(
+    units={
+        "energy": "eV",
+        "length": "angstrom",
+        "stress": "eV/angstrom^3",
+        "magnetic_moment": "muB",
+        "charge": "e",
+        "mass": "u",
+        "dipole": "e*angstrom",
+        "velocity": "angstrom/fs",
+    },
+    energy_kind="free",
+)
+"""What is to be said of files of ASE that were exported, or written by ASE itself."""
 
 GEOMETRY = ("atomic_numbers", "positions", "pbc")
 NAMES = (*GEOMETRY, *EXPORTED)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compared import DECLARED
 
 from mlpdata.api import Snapshot, Store
 from mlpdata.frames import Frames, concatenate
@@ -24,20 +25,6 @@ OUTPUTS = (
     "espresso/md_magnetic.out", "cp2k/md", "cp2k/silicon", "gaussian", "orca", "pyscf",
 )  # fmt: skip
 """Of molecules, crystals and slabs, with and without stress, moments, velocities, charges and Hessians."""
-DECLARED = Sidecar(
-    units={
-        "energy": "eV",
-        "length": "angstrom",
-        "stress": "eV/angstrom^3",
-        "magnetic_moment": "muB",
-        "charge": "e",
-        "mass": "u",
-        "dipole": "e*angstrom",
-        "velocity": "angstrom/fs",
-    },
-    energy_kind="free",
-)
-"""What is to be said of files of ASE that were exported, or written by ASE itself."""
 
 
 TAGS = {"config_type": 'a "slab" = 1\nof | <two>'}

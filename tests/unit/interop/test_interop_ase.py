@@ -8,14 +8,12 @@ from typing import Any
 import ase.db
 import numpy as np
 import pytest
-from compared import changed, compare, dropped
+from compared import DECLARED, changed, compare, dropped
 from test_interop_extxyz import OURS
 
 from mlpdata.api import Snapshot, Store
 from mlpdata.intake import ingest
 from mlpdata.schema.properties import PROPERTIES
-
-from conftest import DECLARED  # isort: skip
 
 ENDINGS = ("db", "aselmdb")
 

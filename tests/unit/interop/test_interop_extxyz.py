@@ -9,7 +9,7 @@ from typing import Any
 import ase.io
 import numpy as np
 import pytest
-from compared import changed, compare, dropped
+from compared import DECLARED, changed, compare, dropped
 
 from mlpdata.api import Snapshot, Store
 from mlpdata.frames import Frames
@@ -17,8 +17,6 @@ from mlpdata.intake import ingest
 from mlpdata.interop import extxyz, selection
 from mlpdata.interop.names import FOREIGN
 from mlpdata.schema.properties import PROPERTIES
-
-from conftest import DECLARED  # isort: skip
 
 OURS = {foreign: name for name, foreign in FOREIGN.items()}
 
