@@ -25,8 +25,6 @@ OUTPUTS = (
     "espresso/md_magnetic.out", "cp2k/md", "cp2k/silicon", "gaussian", "orca", "pyscf",
 )  # fmt: skip
 """Of molecules, crystals and slabs, with and without stress, moments, velocities, charges and Hessians."""
-
-
 TAGS = {"config_type": 'a "slab" = 1\nof | <two>'}
 
 
