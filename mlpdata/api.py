@@ -22,6 +22,7 @@ from mlpdata.store.snapshot import OpenSnapshot
 from mlpdata.store.verify import VerifyReport, verify
 
 if TYPE_CHECKING:
+    from mlpdata.interop.export import Export
     from mlpdata.loader.loader import Loader
 
 Ids = NDArray[np.uint8] | list[str] | list[bytes]
@@ -145,6 +146,36 @@ class Snapshot:
             CorruptError: bytes that are not those that were written.
         """
         return self._opened.read(self.ids() if ids is None else as_ids(ids))
+
+    def export(
+        self,
+        path: str | Path,
+        format: str | None = None,  # noqa: A002  the field's word
+        ids: Ids | pa.Table | None = None,
+        *,
+        query: str = "",
+        prefix: str = "",
+        force: bool = False,
+    ) -> Export:
+        """Write configurations for another program, with provenance, attribution and what the format does not hold.
+
+        Args:
+            path: file or folder to write.
+            format: extxyz, ase-db, aselmdb, hdf5 or deepmd; else as `path` ends.
+            ids: those wanted, as in `read`; all by default.
+            query: how they were chosen; recorded.
+            prefix: put before energy, forces and stress in extended XYZ, such as `REF_`.
+            force: replace what is there.
+
+        Raises:
+            UsageError: no such format, a package is missing, or something is there.
+            NotFound: an id that the snapshot does not show.
+            StoreError: the disk refused; what was there stands.
+        """
+        from mlpdata.interop.export import export  # noqa: PLC0415  loaded where it is asked
+
+        chosen = None if ids is None else as_ids(ids)
+        return export(self._opened, Path(path), format, chosen, query=query, prefix=prefix, force=force)
 
     def split(self, name: str = "main") -> Split:
         """The recorded split `name`.

@@ -56,7 +56,7 @@ FLOORS = (
     {"curate"},
     {"loader"},
     {"training"},
-    {"dynamics", "evaluate", "derived", "provenance"},
+    {"dynamics", "evaluate", "derived", "interop", "provenance"},
     {"api", "project", "methods", "workflow", "summary", "report", "cli", "testing", "__init__"},
 )
 """From the ground up. Names are those of modules or packages directly below mlpdata/."""
@@ -68,7 +68,7 @@ HOMES = {
     "pint": {"units"},
     "vesin": {"neighbors"},
     "lxml": {"readers"},
-    "h5py": {"readers"},
+    "h5py": {"readers", "interop"},
     "zarr": {"store"},
     "duckdb": {"query"},
     "e3nn": {"training"},

@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "versions",
         "upkeep",
         "integrity",
+        "export",
         "learn",
     ):  # in the order in which help names the verbs
         import_module(f"mlpdata.cli.{module}")
