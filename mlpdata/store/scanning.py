@@ -33,6 +33,23 @@ class Portion(NamedTuple):
     """Gives whether each row is to be seen; None where all are."""
 
 
+class Scan(NamedTuple):
+    """The rows that were asked for, read while they are taken; they can be taken once."""
+
+    projected_schema: pa.Schema
+    """Schema of these rows."""
+    batches: Iterator[pa.RecordBatch]
+    """Never read further ahead than a few portions."""
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """The rows batch by batch."""
+        return pa.RecordBatchReader.from_batches(self.projected_schema, self.batches)
+
+    def to_table(self) -> pa.Table:
+        """All of the rows."""
+        return pa.Table.from_batches(self.batches, self.projected_schema)
+
+
 Portions = Callable[[Condition], Iterator[Portion]]
 """Gives the portions that may have rows for which a condition is true, in their order."""
 
@@ -53,34 +70,34 @@ class Scanned(ds.InMemoryDataset):  # type: ignore[misc]  # pyarrow has no types
         self.failure: MlpdataError | None = None
         """Why a scan ended early: what reads through Arrow's C interface is given the text of an error, not its kind."""
 
-    def scanner(self, columns: Sequence[str] | None = None, filter: Condition = None, **_: Any) -> ds.Scanner:  # noqa: A002
-        """The rows for which `filter` is true, read while they are asked for."""
-        schema, batches = self._scan(columns, filter)
-        return ds.Scanner.from_batches(batches, schema=schema)
+    def scanner(self, columns: Sequence[str] | None = None, filter: Condition = None, **_: Any) -> Scan:  # noqa: A002
+        """The rows for which `filter` is true, to be read.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        names = self.schema.names if columns is None else list(columns)
+        if strangers := [name for name in names if name not in self.schema.names]:
+            raise UsageError(f"expected one of {', '.join(self.schema.names)}, found the column {strangers[0]!r}.")
+        return Scan(pa.schema([self.schema.field(name) for name in names]), self._batches(names, filter))
 
     def to_table(self, columns: Sequence[str] | None = None, filter: Condition = None, **_: Any) -> pa.Table:  # noqa: A002
         """The rows for which `filter` is true.
 
         Raises:
             CorruptError: bytes under them are not what was written.
+            UsageError: there is no such column.
         """
-        schema, batches = self._scan(columns, filter)
-        return pa.Table.from_batches(batches, schema)
+        return self.scanner(columns, filter).to_table()
 
     def count_rows(self, filter: Condition = None, **_: Any) -> int:  # noqa: A002
         """How many rows there are for which `filter` is true."""
-        return sum(batch.num_rows for batch in self._scan([], filter)[1])
+        return sum(batch.num_rows for batch in self.scanner([], filter).batches)
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise UsageError("expected to_table, scanner or count_rows, found another way to use a dataset.")
 
     filter = get_fragments = join = join_asof = replace_schema = sort_by = _refuse
-
-    def _scan(self, columns: Sequence[str] | None, condition: Condition) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        names = self.schema.names if columns is None else list(columns)
-        if strangers := [name for name in names if name not in self.schema.names]:
-            raise UsageError(f"expected one of {', '.join(self.schema.names)}, found the column {strangers[0]!r}.")
-        return pa.schema([self.schema.field(name) for name in names]), self._batches(names, condition)
 
     def _batches(self, names: list[str], condition: Condition) -> Iterator[pa.RecordBatch]:
         text = str(condition) if condition is not None else ""
@@ -109,14 +126,16 @@ def _rows(portion: Portion, names: list[str], asked: list[str], condition: Condi
         return []
     found |= portion.read([name for name in names if name not in found])
     table = pa.table({name: found[name] for name in names})
-    return (table if mask is None else table.filter(mask)).to_batches()
+    kept: list[pa.RecordBatch] = (table if mask is None else table.filter(mask)).to_batches()
+    return kept
 
 
 def _truth(condition: pc.Expression, table: pa.Table) -> pa.ChunkedArray:
     """Whether a condition is true of each row."""
     rows = acero.Declaration("table_source", acero.TableSourceNodeOptions(table))
-    truth = acero.Declaration("project", acero.ProjectNodeOptions([condition], ["true"]), [rows])
-    return truth.to_table(use_threads=False)["true"]
+    project = acero.Declaration("project", acero.ProjectNodeOptions([condition], ["true"]), [rows])
+    found: pa.Table = project.to_table(use_threads=False)
+    return found["true"]
 
 
 def _ahead(tasks: Iterator[Callable[[], _Result]], threads: int) -> Iterator[_Result]:
