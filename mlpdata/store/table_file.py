@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from mlpdata.errors import CorruptError
-from mlpdata.store import tables
-from mlpdata.store.layout import BLOCK, FileRecord
+from mlpdata.store import layout, tables
+from mlpdata.store.layout import FileRecord
 
 _TAIL = 8
 """Bytes at the end of a Parquet file: the length of the footer, and four letters."""
@@ -41,7 +41,7 @@ class TableFile:
         self.path = path
         self._content = pa.py_buffer(tables.mapped_file(path, record))
         self._checksums = record.checksums()
-        if len(self._checksums) != -(-record.bytes // BLOCK):
+        if len(self._checksums) != -(-record.bytes // layout.BLOCK):
             raise CorruptError(f"expected a checksum of each MiB, found {len(self._checksums)}.", path=path)
         self._good = np.zeros(len(self._checksums), bool)
 
@@ -117,9 +117,9 @@ class TableFile:
 
     def _verify(self, start: int, stop: int) -> None:
         """Verify each block that holds a byte of [start, stop), unless it was verified before."""
-        for block in range(start // BLOCK, -(-stop // BLOCK)):
+        for block in range(start // layout.BLOCK, -(-stop // layout.BLOCK)):
             if not self._good[block]:
-                piece = self._content[block * BLOCK : (block + 1) * BLOCK]
+                piece = self._content[block * layout.BLOCK : (block + 1) * layout.BLOCK]
                 if xxhash.xxh3_64_intdigest(piece) != int(self._checksums[block]):
                     raise tables.other_bytes(self.path, block)
                 self._good[block] = True
