@@ -69,12 +69,11 @@ def test_of_atoms_only_the_columns_named_are_read(project: Path) -> None:
     positions = next(project.glob("store/segments/*/arrays/positions/c.0*"))
     flip(positions, 5)
 
-    def ask(column: str) -> list[object]:
-        return (
-            Store().snapshot().sql(f"SELECT {column} FROM atoms WHERE atomic_number = 32 ORDER BY id, atom").to_pylist()
-        )
+    def ask(column: str) -> int:
+        query = f"SELECT {column} FROM atoms WHERE atomic_number = 32 ORDER BY id, atom"
+        return len(Store().snapshot().sql(query))
 
-    assert len(ask("id, atom, force")) > 0
+    assert ask("id, atom, force") > 0
     with pytest.raises(CorruptError, match=r"positions/c\.0"):
         ask("position")
 

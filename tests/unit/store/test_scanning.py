@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -30,16 +31,14 @@ def read() -> Read:
 def scanned(read: Read) -> Scanned:
     """A hundred portions of three rows: ids count on, and so do energies; every third row is hidden."""
 
-    def portion(number: int, columns: Sequence[str]) -> Columns:
-        read.append((number, tuple(columns)))
+    def columns(number: int, names: Sequence[str]) -> Columns:
+        read.append((number, tuple(names)))
         ids = [3 * number + row for row in range(3)]
-        return {name: pa.chunked_array([pa.array(ids, SCHEMA.field(name).type)]) for name in columns}
+        return {name: pa.chunked_array([pa.array(ids, SCHEMA.field(name).type)]) for name in names}
 
     def portions(_: Condition) -> Iterator[Portion]:
         for number in range(100):
-            yield Portion(
-                lambda columns, number=number: portion(number, columns), lambda: pa.array([True, True, False])
-            )
+            yield Portion(functools.partial(columns, number), lambda: pa.array([True, True, False]))
 
     return Scanned(SCHEMA, portions, threads=2)
 

@@ -75,8 +75,7 @@ def test_no_flipped_bit_changes_an_answer(stored: tuple[Path, FileRecord]) -> No
         for number, names in enumerate(ASKED):
             try:
                 answer = TableFile(*stored).read(names).to_pylist()
-            except CorruptError as error:
-                assert "as it was written" in str(error)
+            except CorruptError:
                 reported[number] += 1
             else:
                 assert answer == expected[number], f"byte {place} changed {names}"
