@@ -1,24 +1,26 @@
 """Query: SQL by DuckDB over one snapshot, locked down: it reads the snapshot's tables and nothing else.
 
-A new connection serves each query. It sees Arrow tables that were read with their checksums verified; it has no
-access to files, extensions, settings or the variables of Python.
+A new connection serves each query. It sees the tables as datasets, which it asks for columns and rows and which verify
+every byte that they read for it; it has no access to files, extensions, settings or the variables of Python.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from mlpdata.errors import UsageError
 from mlpdata.store.layout import TABLES
+from mlpdata.store.scanning import Scanned
 from mlpdata.store.snapshot import OpenSnapshot
-from mlpdata.views import atoms_table, splits_table
+from mlpdata.views import atoms, splits_table
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,6 +48,7 @@ def run_sql(
 
     Raises:
         UsageError: not exactly one reading statement, a mistake in it, or one that takes too long or too much memory.
+        CorruptError: bytes that the query needs are not what was written.
     """
     import duckdb  # noqa: PLC0415  loaded by the verbs that ask
 
@@ -55,11 +58,13 @@ def run_sql(
     try:
         _refuse_all_but_reading(connection, query)
         named = [name for name in VIEWS if name in query.lower()]
-        for name in named or VIEWS:  # SHOW TABLES names none and means all
-            connection.register(name, _view(snapshot, name, splits))
+        # SHOW TABLES names none and means all
+        views = {name: _view(snapshot, name, splits) for name in named or VIEWS}
+        for name, view in views.items():
+            connection.register(name, view)
         for setting, value in LOCKED.items():
             connection.execute(f"SET {setting} = {value}")
-        with _deadline(connection, timeout):
+        with _deadline(connection, timeout), _damage_first(views.values()):
             return _answer(connection, query, memory)
     except (duckdb.InterruptException, OSError) as error:
         if isinstance(error, OSError) and "INTERRUPT" not in str(error):  # as Arrow hands on what DuckDB says
@@ -112,6 +117,17 @@ def _deadline(connection: duckdb.DuckDBPyConnection, timeout: float) -> Iterator
         watcher.join()
 
 
+@contextmanager
+def _damage_first(views: Iterable[pa.Table | ds.Dataset]) -> Iterator[None]:
+    """Raise what ended a scan as it was raised there, whatever DuckDB made of it."""
+    try:
+        yield
+    finally:
+        for view in views:
+            if isinstance(view, Scanned) and view.failure is not None:
+                raise view.failure
+
+
 def _answer(connection: duckdb.DuckDBPyConnection, query: str, most: int) -> pa.Table:
     """The result, batch by batch, so that one too large for the memory ends before it is there."""
     reader = pa.RecordBatchReader.from_stream(connection.sql(query))
@@ -124,10 +140,10 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: str, most: int) -> pa.
     return pa.Table.from_batches(batches, reader.schema)
 
 
-def _view(snapshot: OpenSnapshot, name: str, splits: Path | None) -> pa.Table:
+def _view(snapshot: OpenSnapshot, name: str, splits: Path | None) -> pa.Table | ds.Dataset:
     if name == "atoms":
-        return atoms_table(snapshot)
-    return splits_table(splits) if name == "splits" else snapshot.table(name)
+        return atoms(snapshot)
+    return splits_table(splits) if name == "splits" else snapshot.dataset(name)
 
 
 def ids_of(table: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

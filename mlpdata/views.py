@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from mlpdata.frames import I64
 from mlpdata.schema.noun import from_stored
 from mlpdata.schema.properties import PROPERTIES
 from mlpdata.schema.records import Split
+from mlpdata.store.index import Ids
+from mlpdata.store.scanning import Columns, Portion, Scanned
 from mlpdata.store.snapshot import OpenSnapshot
 from mlpdata.units import F64
 
@@ -29,6 +32,8 @@ ATOMS = pa.schema(
     ]
 )
 """One row an atom: id of its configuration, its number in it, and vectors as lists of three."""
+CONFIGURATIONS = 65_536
+"""Configurations whose atoms are in memory at a time."""
 
 
 def splits_table(folder: Path | None) -> pa.Table:
@@ -43,44 +48,59 @@ def splits_table(folder: Path | None) -> pa.Table:
     return pa.Table.from_batches(batches, SPLITS)
 
 
-def atoms_table(snapshot: OpenSnapshot) -> pa.Table:
-    """The atoms that a snapshot shows, one record batch a segment, verified.
+def atoms(snapshot: OpenSnapshot) -> Scanned:
+    """The atoms that a snapshot shows: of the columns that are asked for, verified when they are read.
 
     Where a segment hides nothing the columns are views on its mapped files, not copies.
     """
-    return pa.Table.from_batches(list(_atom_batches(snapshot)), ATOMS)
+    # one thread: the flags of the mapping, which say what is verified, are not shared between threads
+    return Scanned(ATOMS, lambda _: _portions(snapshot), threads=1)
 
 
-def _atom_batches(snapshot: OpenSnapshot) -> Iterator[pa.RecordBatch]:
-    mapped, shown, ids = snapshot.mapped, snapshot.visible_rows(), snapshot.ids()
+def _portions(snapshot: OpenSnapshot) -> Iterator[Portion]:
+    """Some thousand configurations at a time, so that memory does not grow with the snapshot."""
+    first_row, shown = snapshot.mapped.first_row, snapshot.visible_rows()
     for number in range(len(snapshot.segments)):
-        first, end = (int(row) for row in mapped.first_row[number : number + 2])
-        here = slice(*np.searchsorted(shown, (first, end)).tolist())
-        rows = shown[here]
-        n_atoms = mapped.n_atoms[rows]
-        whole = len(rows) == end - first
-        numbers, positions, forces = (
-            _column(snapshot, name, number, rows, whole) for name in ("atomic_numbers", "positions", "forces")
-        )
-        configuration = np.repeat(np.arange(len(rows), dtype=np.int32), n_atoms)
-        atom = np.arange(len(numbers), dtype=np.int32) - np.repeat(np.cumsum(n_atoms) - n_atoms, n_atoms)
-        names = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(16), len(rows), [None, pa.py_buffer(np.ascontiguousarray(ids[here]))]
-        )
-        arrays = [
-            pa.DictionaryArray.from_arrays(pa.array(configuration), names),
-            pa.array(atom.astype(np.int32)),
-            pa.Array.from_buffers(pa.uint8(), len(numbers), [None, pa.py_buffer(numbers)]),
-            _vectors(positions),
-            _vectors(forces),
-        ]
-        yield pa.record_batch(arrays, schema=ATOMS)
+        first, end = np.searchsorted(shown, first_row[number : number + 2]).tolist()
+        for start in range(first, end, CONFIGURATIONS):
+            here = slice(start, min(start + CONFIGURATIONS, end))
+            yield Portion(functools.partial(_read, snapshot, number, here, shown[here]))
 
 
-def _column(snapshot: OpenSnapshot, name: str, segment: int, rows: I64, whole: bool) -> NDArray[Any]:
-    """A per-atom array of a segment: as it lies in memory where all of it is shown, else gathered."""
-    view = snapshot.mapped.view(name, segment) if whole else None
-    return snapshot.mapped.gather(name, rows) if view is None else view
+def _read(snapshot: OpenSnapshot, segment: int, here: slice, rows: I64, names: Sequence[str]) -> Columns:
+    """Columns of the atoms of the configurations `rows` of a segment, which are the snapshot's configurations `here`."""
+    n_atoms = snapshot.mapped.n_atoms[rows]
+    columns: dict[str, Callable[[], pa.Array]] = {
+        "id": lambda: _ids(snapshot.ids()[here], n_atoms),
+        "atom": lambda: pa.array(_number_in_configuration(n_atoms)),
+        "atomic_number": lambda: pa.array(_values(snapshot, "atomic_numbers", segment, rows)),
+        "position": lambda: _vectors(_values(snapshot, "positions", segment, rows)),
+        "force": lambda: _vectors(_values(snapshot, "forces", segment, rows)),
+    }
+    return {name: pa.chunked_array([columns[name]()]) for name in names}
+
+
+def _ids(ids: Ids, n_atoms: I64) -> pa.Array:
+    """The id of its configuration for each atom."""
+    each = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(16), len(ids), [None, pa.py_buffer(np.ascontiguousarray(ids))]
+    )
+    return pa.DictionaryArray.from_arrays(np.repeat(np.arange(len(ids), dtype=np.int32), n_atoms), each)
+
+
+def _number_in_configuration(n_atoms: I64) -> NDArray[np.int32]:
+    first = np.cumsum(n_atoms) - n_atoms
+    return (np.arange(n_atoms.sum()) - np.repeat(first, n_atoms)).astype(np.int32)
+
+
+def _values(snapshot: OpenSnapshot, name: str, segment: int, rows: I64) -> NDArray[Any]:
+    """A per-atom array of `rows` of a segment: as it lies in memory where they follow each other, else gathered."""
+    mapped = snapshot.mapped
+    view = mapped.view(name, segment) if rows[-1] - rows[0] + 1 == len(rows) else None
+    if view is None:
+        return mapped.gather(name, rows)
+    start = int(mapped.n_atoms[mapped.first_row[segment] : rows[0]].sum())
+    return view[start : start + int(mapped.n_atoms[rows].sum())]
 
 
 def _vectors(values: F64) -> pa.Array:

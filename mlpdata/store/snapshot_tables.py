@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.fs
 from numpy.typing import NDArray
 
 from mlpdata.errors import NotFound, UsageError
@@ -20,6 +19,7 @@ from mlpdata.schema.noun import from_stored
 from mlpdata.schema.records import Snapshot
 from mlpdata.store import layout, tables
 from mlpdata.store.amendments import (
+    COLUMNS,
     SHARED,
     Key,
     Revised,
@@ -29,8 +29,11 @@ from mlpdata.store.amendments import (
 )
 from mlpdata.store.index import CalculationIndex
 from mlpdata.store.layout import Segment
+from mlpdata.store.parts import Changed, Part, Shown
+from mlpdata.store.scanning import Condition, Portion, Scanned
 from mlpdata.store.segment import read_segment
 from mlpdata.store.state import State
+from mlpdata.store.table_file import TableFile
 
 AMENDED = ("configurations", "calculations")
 """Tables of which an amendment changes columns."""
@@ -59,8 +62,9 @@ class SnapshotTables:
         self._hidden: dict[str, list[str]] = {}
         for segment, calculation in self.state.hidden:
             self._hidden.setdefault(segment, []).append(calculation)
-        self._checked: set[Path] = set()
         self._calculations: dict[int, CalculationIndex] = {}
+        self._files: dict[Path, TableFile] = {}
+        self._amended: dict[tuple[int, tuple[str, ...]], pa.Table] = {}
 
     @property
     def content(self) -> str:
@@ -140,7 +144,7 @@ class SnapshotTables:
         found = {}
         for number, segment in enumerate(self.state.segments):
             if revised := self.state.amendments.of(segment):
-                table = self._effective("calculations", number)
+                table = effective_calculations(self._read("calculations", number), revised)
                 found[segment] = table.filter(pc.is_in(table["calculation_record"], pa.array(sorted(revised))))
         return found
 
@@ -151,99 +155,91 @@ class SnapshotTables:
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """The rows of a table that the snapshot shows, verified.
 
-        `configurations` has the columns `segment` (its number in the snapshot), `row` (in the segment) and
-        `global_row` (in `mapped`); `methods` has each method once. `calculation_record` is the digest of the record
-        as stored, the columns beside it are those of the effective record.
-
         Args:
             name: configurations, calculations, methods or sources.
             columns: those wanted, all by default.
 
         Raises:
+            UsageError: no such table or column.
+            CorruptError: bytes under these columns are not what was written.
+        """
+        return self.dataset(name).to_table(columns=columns)
+
+    def dataset(self, name: str) -> ds.Dataset:
+        """The rows of a table that the snapshot shows, to be read with columns and filters pushed down.
+
+        `configurations` has the columns `segment` (its number in the snapshot), `row` (in the segment) and
+        `global_row` (in `mapped`); `methods` has each method once. `calculation_record` is the digest of the record
+        as stored, the columns beside it are those of the effective record. Bytes are verified when they are first read.
+
+        Raises:
             UsageError: no such table.
-            CorruptError: a file is not what was written.
         """
         if name not in layout.TABLES:
             raise UsageError(f"expected one of {', '.join(layout.TABLES)}, found the table {name!r}.")
-        parts = [self._shown_part(name, number) for number in range(len(self.segments))]
-        whole = pa.concat_tables([*parts, self._empty(name)])
         if name == "methods":
-            whole = tables.first_of_each(whole, "method_id")
-        return whole if columns is None else whole.select(columns)
-
-    def _empty(self, name: str) -> pa.Table:
+            return ds.dataset(self._methods())
         columns = dict(tables.COLUMNS[name])
         if name == "configurations":
             columns |= {"segment": pa.int32(), "global_row": pa.int64()}
-        return tables.schema(columns).empty_table()
+        schema = tables.schema(columns)
+        return Scanned(schema, lambda condition: self._portions(name, schema, condition))
 
-    def _shown_part(self, name: str, number: int) -> pa.Table:
-        """The visible rows of one segment."""
-        table, hidden = self._effective(name, number), self._hidden.get(self.state.segments[number])
-        if name == "configurations":
-            return self._shown_rows(table, number)
-        if hidden is None:
-            return table
-        gone = pa.array(hidden, pa.string())
-        if name != "methods":
-            return table.filter(pc.invert(pc.is_in(table["calculation_record"], gone)))
-        calculations = self._read("calculations", number, ["calculation_record", "method_id"])
-        shown = calculations.filter(pc.invert(pc.is_in(calculations["calculation_record"], gone)))
-        return table.filter(pc.is_in(table["method_id"], shown["method_id"].combine_chunks()))
+    def _portions(self, name: str, schema: pa.Schema, condition: Condition) -> Iterator[Portion]:
+        for number in range(len(self.segments)):
+            yield from self._part(name, number).portions(condition, schema)
 
-    def _shown_rows(self, table: pa.Table, number: int) -> pa.Table:
-        """The visible rows of the configurations of a segment, with their places in the snapshot."""
-        first, last = self._first_row[number : number + 2].tolist()
-        visible = self._visible[first:last]
-        if not visible.all():
-            table = table.filter(pa.array(visible[table["row"].to_numpy()]))
-        return self._with_number(table, number).append_column("global_row", pc.add(table["row"], first))
+    def _part(self, name: str, number: int) -> Part:
+        """What a segment holds of configurations, calculations or sources."""
+        segment, shown, changed = self.state.segments[number], None, None
+        if segment in self._partly_hidden:
+            shown = Shown("row", self._rows_shown(number)) if name == "configurations" else self._records_shown(number)
+        if revised := self.state.amendments.of(segment):
+            if name == "calculations":
+                changed = Changed(COLUMNS, lambda table: effective_calculations(table, revised))
+            if name == "configurations":
+                changed = Changed(SHARED, functools.partial(self._amended_configurations, number))
+        return Part(self._table_file(name, number), number, int(self._first_row[number]), shown, changed)
 
-    def _with_number(self, table: pa.Table, number: int) -> pa.Table:
-        """The rows with the number of their segment, unless they have it."""
-        if "segment" in table.column_names:
-            return table
-        return table.append_column("segment", pa.array(np.full(len(table), number, np.int32)))
+    @functools.cached_property
+    def _partly_hidden(self) -> set[str]:
+        """The segments of which something is not shown."""
+        skipped = {segment for (segment, _), revision in self.state.amendments.present.items() if revision.skip}
+        return skipped | self._hidden.keys()
 
-    def _effective(self, name: str, number: int) -> pa.Table:
-        """A whole table of one segment, amended."""
-        table, revised = self._read(name, number), self.state.amendments.of(self.state.segments[number])
-        if not revised or name not in AMENDED:
-            return table
-        if name == "calculations":
-            return effective_calculations(table, revised)
-        calculations = self._read("calculations", number, ["calculation_record", *SHARED])
-        return effective_configurations(table, effective_calculations(calculations, revised))
+    def _rows_shown(self, number: int) -> Callable[[pa.ChunkedArray], pa.Array]:
+        visible = self._visible[self._first_row[number] : self._first_row[number + 1]]
+        return lambda row: pa.array(visible[row.to_numpy()])
 
-    def dataset(self, name: str) -> ds.Dataset:
-        """The visible rows of a table as a dataset, to be read with columns and filters pushed down.
+    def _records_shown(self, number: int) -> Shown:
+        hidden = pa.array(self._hidden.get(self.state.segments[number], []), pa.string())
+        return Shown("calculation_record", lambda record: pc.invert(pc.is_in(record, hidden)))
 
-        The column `segment` is the number of the segment in the snapshot. Files are verified before. Where something
-        of a segment was amended, its rows lie in memory.
-        """
-        if name not in layout.TABLES:
-            raise UsageError(f"expected one of {', '.join(layout.TABLES)}, found the table {name!r}.")
-        kind, local = tables.parquet_format(), pa.fs.LocalFileSystem()
-        columns = tables.schema({**tables.COLUMNS[name], "segment": pa.int32()})
-        fragments, amended = [], []
+    def _amended_configurations(self, number: int, table: pa.Table) -> pa.Table:
+        """Rows of configurations with what each shares with its calculation as amended."""
+        columns = tuple(name for name in SHARED if name in table.column_names)
+        return effective_configurations(table, self._amended_calculations(number, columns))
+
+    def _amended_calculations(self, number: int, columns: tuple[str, ...]) -> pa.Table:
+        """Columns of the calculations of a segment as amended, worked out once."""
+        key = number, columns
+        if key not in self._amended:
+            table = self._read("calculations", number, ["calculation_record", *columns])
+            self._amended[key] = effective_calculations(table, self.state.amendments.of(self.state.segments[number]))
+        return self._amended[key]
+
+    def _methods(self) -> pa.Table:
+        """Each method of a calculation that is shown, once."""
+        parts = [self._read("methods", number) for number in range(len(self.segments))]
         for number, segment in enumerate(self.state.segments):
-            if name in AMENDED and self.state.amendments.of(segment):
-                amended.append(self._with_number(self._shown_part(name, number), number).select(columns.names))
-                continue
-            self._check(name, number)
-            place = pc.field("segment") == pa.scalar(number, pa.int32())
-            fragments.append(kind.make_fragment(str(self._file(name, number)), local, partition_expression=place))
-        whole: ds.Dataset = ds.FileSystemDataset(fragments, columns, kind, local)
-        if amended:
-            whole = ds.dataset([whole, ds.dataset(pa.concat_tables(amended))])
-        return whole if name == "methods" else self._without_hidden(whole)
-
-    def _without_hidden(self, whole: ds.Dataset) -> ds.Dataset:
-        for number, segment in enumerate(self.state.segments):
-            if hidden := self._hidden.get(segment):
-                here = pc.field("segment") == number
-                whole = whole.filter(~(here & pc.field("calculation_record").isin(hidden)))
-        return whole
+            if segment in self._hidden:
+                calculations = self._read("calculations", number, ["calculation_record", "method_id"])
+                shown = calculations.filter(self._records_shown(number).rows(calculations["calculation_record"]))
+                ids = parts[number]["method_id"]
+                parts[number] = parts[number].filter(pc.is_in(ids, shown["method_id"].combine_chunks()))
+        return tables.first_of_each(
+            pa.concat_tables([*parts, tables.schema(tables.COLUMNS["methods"]).empty_table()]), "method_id"
+        )
 
     def _folder(self, number: int) -> Path:
         return layout.segment_folder(self.store, self.state.segments[number])
@@ -251,16 +247,16 @@ class SnapshotTables:
     def _file(self, name: str, number: int) -> Path:
         return self._folder(number) / f"{name}.parquet"
 
-    def _check(self, name: str, number: int) -> None:
-        """Verify a table's file on the first use in this opening."""
+    def _table_file(self, name: str, number: int) -> TableFile:
+        """A table's file, opened once."""
         path = self._file(name, number)
-        if path not in self._checked:
-            tables.check_file(path, layout.file_of(self.segments[number], path.name, path))
-            self._checked.add(path)
+        if path not in self._files:
+            self._files[path] = TableFile(path, layout.file_of(self.segments[number], path.name, path))
+        return self._files[path]
 
     def _read(self, name: str, number: int, columns: list[str] | None = None) -> pa.Table:
-        self._check(name, number)
-        return tables.read_checked(self._file(name, number), columns)
+        """Columns of a table of one segment as stored."""
+        return self._table_file(name, number).read(columns)
 
     @functools.cached_property
     def _first_row(self) -> I64:

@@ -377,11 +377,11 @@ def parquet_format() -> ds.ParquetFileFormat:
     )
 
 
-def check_file(path: Path, record: FileRecord) -> None:
-    """Compare the size and each MiB block of a file with its record.
+def mapped_file(path: Path, record: FileRecord) -> memoryview:
+    """The bytes of a file, which has the size that its record says.
 
     Raises:
-        CorruptError: names the file and what differs.
+        CorruptError: it is missing or has another size.
     """
     try:
         content = np.memmap(path, np.uint8, "r").data if record.bytes else memoryview(path.read_bytes())
@@ -389,13 +389,25 @@ def check_file(path: Path, record: FileRecord) -> None:
         raise CorruptError(f"expected {record.bytes} bytes, found: {error}. Restore the file.", path=path) from error
     if len(content) != record.bytes:
         raise CorruptError(f"expected {record.bytes} bytes, found {len(content)}. Restore the file.", path=path)
-    found = layout.block_checksums(content)
+    return content
+
+
+def check_file(path: Path, record: FileRecord) -> None:
+    """Compare the size and each MiB block of a file with its record.
+
+    Raises:
+        CorruptError: names the file and what differs.
+    """
+    found = layout.block_checksums(mapped_file(path, record))
     if found != record.blocks:
         width = 16
         block = next(i for i in range(0, len(found), width) if found[i : i + width] != record.blocks[i : i + width])
-        raise CorruptError(
-            f"expected block {block // width} as it was written, found other bytes. Restore the file.", path=path
-        )
+        raise other_bytes(path, block // width)
+
+
+def other_bytes(path: Path, block: int) -> CorruptError:
+    """What is said of a block that does not have its checksum."""
+    return CorruptError(f"expected block {block} as it was written, found other bytes. Restore the file.", path=path)
 
 
 class Cells:
