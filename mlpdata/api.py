@@ -18,6 +18,7 @@ from mlpdata.schema.noun import from_stored
 from mlpdata.schema.records import Snapshot as SnapshotRecord
 from mlpdata.schema.records import Split
 from mlpdata.store.commit import Repository
+from mlpdata.store.keeper import keeper, opened
 from mlpdata.store.snapshot import OpenSnapshot
 from mlpdata.store.verify import VerifyReport, verify
 
@@ -40,7 +41,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path = "store") -> None:
-        self.path = Path(path)
+        self.path = opened(path)
         self._repository = Repository.open(self.path)
 
     def __repr__(self) -> str:
@@ -115,7 +116,7 @@ class Snapshot:
         """
         from mlpdata.query import run_sql  # noqa: PLC0415  duckdb is loaded where it is asked
 
-        return run_sql(self._opened, query, splits=self._store.absolute().parent / "splits", timeout=timeout)
+        return run_sql(self._opened, query, splits=keeper(self._store).beside(self._store) / "splits", timeout=timeout)
 
     def ids(self) -> NDArray[np.uint8]:
         """The ids shown, shape (n_configurations, 16)."""
@@ -139,7 +140,7 @@ class Snapshot:
         Raises:
             NotFound: no such split.
         """
-        path = self._store.absolute().parent / "splits" / f"{name}.json"
+        path = keeper(self._store).beside(self._store) / "splits" / f"{name}.json"
         if not path.is_file():
             raise NotFound(f"expected the split {name!r}, found none. Make it by `mlpdata split`.", path=path)
         return from_stored(Split, path.read_bytes(), str(path))

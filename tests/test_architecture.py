@@ -65,6 +65,7 @@ HOMES = {
     "h5py": {"readers"},
     "zarr": {"store"},
     "duckdb": {"query"},
+    "obstore": {"store"},
     "e3nn": {"training"},
     "torch": {"loader", "training", "dynamics", "evaluate", "workflow", "cli"},
 }

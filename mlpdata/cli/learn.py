@@ -196,8 +196,9 @@ def report(
     from mlpdata.api import Store
     from mlpdata.project import load_params
     from mlpdata.report.build import build_report
+    from mlpdata.store.keeper import keeper
 
-    page = build_report(Store(store).snapshot(), load_params(params), store.absolute().parent)
+    page = build_report(Store(store).snapshot(), load_params(params), keeper(store).beside(store))
     write_file(out, page.encode())
     say(f"{out}: {len(page.encode()) // 1024} KiB")
 

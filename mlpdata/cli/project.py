@@ -95,9 +95,10 @@ def _device() -> str:
 
 def _store_state(store: Path) -> tuple[str, int]:
     """What `doctor` says of the store, and its exit code."""
+    from mlpdata.store.keeper import keeper
     from mlpdata.store.verify import verify
 
-    if not store.exists():
+    if not keeper(store).exists(store):
         return f"{store}: none yet", 0
     try:
         report = verify(store, quick=True)

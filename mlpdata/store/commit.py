@@ -19,6 +19,7 @@ from mlpdata.errors import CommitUncertain, CorruptError, NotFound, StoreError, 
 from mlpdata.schema.records import Amendment, Snapshot
 from mlpdata.store import layout
 from mlpdata.store.amendments import Amended, revisions
+from mlpdata.store.keeper import keeper, opened
 from mlpdata.store.layout import Segment
 from mlpdata.store.rebase import Change, rebased
 from mlpdata.store.segment import Kept, Writer, kept_calculations, read_segment
@@ -58,7 +59,7 @@ class Repository:
         Raises:
             StoreError: the folder holds something else, or the disk refused.
         """
-        store = Path(path)
+        store = opened(path)
         parts = {layout.SNAPSHOTS, layout.SEGMENTS, layout.AMENDMENTS, layout.REFS, f"{layout.HEAD}.tmp"}
         if store.exists() and not store.is_dir():
             raise StoreError("expected a folder for the store, found a file. Choose another name.", path=store)
@@ -70,7 +71,7 @@ class Repository:
         durable.make_folder(store)
         durable.refuse_network(store)
         repository._make_folders()
-        durable.replace(store / layout.HEAD, f"{EMPTY}\n".encode())
+        keeper(store).swap(store / layout.HEAD, None, _said(None))
         return repository
 
     @classmethod
@@ -82,8 +83,8 @@ class Repository:
             NewerSchema: a newer mlpdata wrote it.
             CorruptError: HEAD or the snapshot that it names is damaged.
         """
-        repository = cls(Path(path))
-        if not (repository.path / layout.HEAD).exists():
+        repository = cls(opened(path))
+        if not keeper(repository.path).exists(repository.path / layout.HEAD):
             repository._refuse_missing_head()
             raise NotFound(
                 "expected a store, found none. `mlpdata ingest` makes one; --store or MLPDATA_STORE names another.",
@@ -95,16 +96,17 @@ class Repository:
     @classmethod
     def open_or_create(cls, path: Path | str) -> Repository:
         """The store at `path`, made if there is none."""
-        return cls.open(path) if (Path(path) / layout.HEAD).exists() else cls.create(path)
+        store = opened(path)
+        return cls.open(store) if keeper(store).exists(store / layout.HEAD) else cls.create(store)
 
     def head(self) -> Snapshot | None:
         """The current snapshot; None before the first commit."""
         path = self.path / layout.HEAD
         try:
-            name = path.read_bytes()
+            name = keeper(path).pointer(path)
         except OSError as error:
             raise CorruptError(f"expected HEAD, found: {error.strerror}. Restore the file.", path=path) from error
-        return None if name == f"{EMPTY}\n".encode() else self.read(_named(name, path))
+        return None if name == _said(None) else self.read(_named(name, path))
 
     def read(self, snapshot: str) -> Snapshot:
         """The snapshot with the full id `snapshot`."""
@@ -149,14 +151,17 @@ class Repository:
             raise UsageError(f"expected letters, digits, '.', '_' and '-', found the tag {name!r}.")
         record = self.snapshot(at).record
         durable.make_folder(self.path / layout.REFS)
-        durable.replace(self.path / layout.REFS / name, f"{record.id}\n".encode())
+        before = self.tags().get(name)
+        old = None if before is None else f"{before}\n".encode()
+        if not keeper(self.path).swap(self.path / layout.REFS / name, old, _said(record)):
+            raise StoreError(f"expected to move the tag {name}, found another writer moving it. Look, and tag again.")
         return record
 
     def tags(self) -> dict[str, str]:
         """Snapshot ids by tag."""
-        folder = self.path / layout.REFS
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        return {path.name: _named(path.read_bytes(), path) for path in files if not path.name.endswith(".tmp")}
+        folder, keep = self.path / layout.REFS, keeper(self.path)
+        files = [folder / name for name in keep.names(folder) if not name.endswith(".tmp")]
+        return {path.name: _named(keep.pointer(path), path) for path in files}
 
     @contextmanager
     def stage(self) -> Iterator[Writer]:
@@ -251,12 +256,13 @@ class Repository:
         durable.make_folder(self.work)
         with durable.lock(self.work / "lock"):
             self._sweep()
-            head = self.head()
-            snapshot, amendment = rebased(self.path, head, change, message, time or _now(), self._kept_of)
-            if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
-                return head
-            self._publish(snapshot, amendment)
-        return snapshot
+            while True:  # once, but in a bucket as often as a writer on another machine comes first
+                head = self.head()
+                snapshot, amendment = rebased(self.path, head, change, message, time or _now(), self._kept_of)
+                if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
+                    return head
+                if self._publish(head, snapshot, amendment):
+                    return snapshot
 
     def _kept_of(self, segment: str) -> list[Kept]:
         """The calculations of a segment, which never changes: read once."""
@@ -268,6 +274,7 @@ class Repository:
         """Move a finished segment to its place; one from an attempt that died is taken as it is."""
         self._make_folders()
         target = layout.segment_folder(self.path, segment.id)
+        keeper(self.path).upload(folder, target)
         if target.exists():
             read_segment(self.path, segment.id)
             durable.sync_folder(target.parent)
@@ -280,20 +287,22 @@ class Repository:
             ) from error
         return segment.id
 
-    def _publish(self, snapshot: Snapshot, amendment: Amendment | None) -> None:
+    def _publish(self, head: Snapshot | None, snapshot: Snapshot, amendment: Amendment | None) -> bool:
+        """Replace `head` by `snapshot`, unless another writer did so before."""
         self._make_folders()
+        keep = keeper(self.path)
         try:
             if amendment is not None:
                 durable.make_folder(self.path / layout.AMENDMENTS)
                 file = layout.amendment_file(self.path, amendment.id)
-                durable.replace(file, digest.canonical_json(amendment.as_json()))
+                keep.publish(file, digest.canonical_json(amendment.as_json()))
             file = layout.snapshot_file(self.path, snapshot.id)
-            durable.replace(file, digest.canonical_json(snapshot.as_json()))
+            keep.publish(file, digest.canonical_json(snapshot.as_json()))
         except CommitUncertain as error:
             raise StoreError(
                 "expected to write the snapshot, found an error of the disk. Nothing changed.", path=error.path
             ) from error
-        durable.replace(self.path / layout.HEAD, f"{snapshot.id}\n".encode())
+        return keep.swap(self.path / layout.HEAD, _said(head), _said(snapshot))
 
     def _make_folders(self) -> None:
         for name in (layout.SNAPSHOTS, layout.SEGMENTS, layout.REFS):
@@ -306,24 +315,22 @@ class Repository:
             durable.remove_dead(folder)
 
     def _refuse_missing_head(self) -> None:
-        snapshots = self.path / layout.SNAPSHOTS
-        if snapshots.is_dir() and any(path.suffix == ".json" for path in snapshots.iterdir()):
+        if any(name.endswith(".json") for name in keeper(self.path).names(self.path / layout.SNAPSHOTS)):
             raise CorruptError(
                 "expected HEAD beside the snapshots, found none. Restore it: it holds the id of the current snapshot.",
                 path=self.path / layout.HEAD,
             )
 
     def _named_by(self, at: str) -> Snapshot:
-        tag = self.path / layout.REFS / at
-        if _TAG.fullmatch(at) and tag.is_file():
-            return self.read(_named(tag.read_bytes(), tag))
+        if _TAG.fullmatch(at) and at in (tags := self.tags()):
+            return self.read(tags[at])
         return self._by_prefix(at) or self._by_date(at)
 
     def _by_prefix(self, at: str) -> Snapshot | None:
         if not (_SHORTEST_PREFIX <= len(at) <= 64 and digest.is_hex(at, len(at))):
             return None
-        folder = self.path / layout.SNAPSHOTS
-        found = sorted(path.stem for path in folder.glob(f"{at}*.json")) if folder.is_dir() else []
+        names = keeper(self.path).names(self.path / layout.SNAPSHOTS)
+        found = [name.removesuffix(".json") for name in names if name.startswith(at) and name.endswith(".json")]
         if len(found) > 1:
             raise NotFound(
                 f"expected one snapshot, found {len(found)} that begin with {at}. Give more digits.", path=self.path
@@ -364,6 +371,11 @@ def _change(
 
 def _what_is_shown(snapshot: Snapshot) -> tuple[object, ...]:
     return snapshot.segments, snapshot.retracted, snapshot.amendments
+
+
+def _said(snapshot: Snapshot | None) -> bytes:
+    """What HEAD or a tag says of a snapshot; None before the first commit."""
+    return f"{EMPTY if snapshot is None else snapshot.id}\n".encode()
 
 
 def _now() -> str:

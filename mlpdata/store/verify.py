@@ -18,6 +18,7 @@ from mlpdata.store.amendments import Amendments, StoredCalculations, read_amendm
 from mlpdata.store.columns import ids_of
 from mlpdata.store.commit import Repository
 from mlpdata.store.index import IdIndex
+from mlpdata.store.keeper import keeper, opened
 from mlpdata.store.layout import FileRecord, Segment
 from mlpdata.store.mapping import Mapped
 from mlpdata.store.rebase import effective_kept
@@ -78,7 +79,9 @@ def verify(path: Path | str, *, quick: bool = False) -> VerifyReport:
         NotFound: there is no store.
         NewerSchema: a newer mlpdata wrote it.
     """
-    return _Verification(Path(path), quick=quick).run()
+    store = opened(path)
+    keeper(store).forget()
+    return _Verification(store, quick=quick).run()
 
 
 class _Verification:
@@ -149,7 +152,7 @@ class _Verification:
 
     def count(self, path: Path) -> None:
         self.report.n_files += 1
-        self.report.n_bytes += path.stat().st_size
+        self.report.n_bytes += keeper(path).size(path)
 
     def segment(self, name: str) -> list[Kept]:
         """Every file of one segment, then what its rows say of themselves."""
@@ -171,10 +174,10 @@ class _Verification:
     def file(self, path: Path, expected: FileRecord) -> None:
         """Size, and the digest of all bytes."""
         self.count(path)
-        size = path.stat().st_size
+        size = keeper(path).size(path)
         if size != expected.bytes:
             self.fault(path, f"expected {expected.bytes} bytes, found {size}.")
-        elif not self.quick and digest.sha256_file(path) != expected.sha256:
+        elif not self.quick and keeper(path).sha256(path) != expected.sha256:
             self.fault(
                 path, f"expected sha256 {expected.sha256}, found another. The bytes changed since they were written."
             )
@@ -182,8 +185,8 @@ class _Verification:
     def strangers(self, folder: Path, expected: Iterable[str]) -> None:
         """Files that no record names."""
         known = set(expected)
-        for path in sorted(folder.rglob("*")):
-            if not path.is_dir() and path.relative_to(folder).as_posix() not in known:
+        for path in keeper(folder).files(folder):
+            if path.relative_to(folder).as_posix() not in known:
                 self.fault(path, "expected no such file, found one. It is not part of the segment; remove it.")
 
     def rows(self, folder: Path, segment: Segment, mapped: Mapped, kept: list[Kept]) -> None:
