@@ -30,7 +30,7 @@ Ids = NDArray[np.uint8] | list[str] | list[bytes]
 
 
 class Store:
-    """A store of configurations, opened.
+    """A store of configurations, opened: a folder, or `s3://bucket/path` with the usual AWS_* variables set.
 
     >>> store = Store("store")  # doctest: +SKIP
     >>> store.snapshot().sql("SELECT formula, count(*) FROM configurations GROUP BY 1")  # doctest: +SKIP
@@ -49,7 +49,7 @@ class Store:
         shown = (
             "empty" if head is None else f"{head.n_configurations} configurations of {head.n_calculations} calculations"
         )
-        return f"Store({str(self.path)!r}): {shown}"
+        return f"Store({keeper(self.path).address(self.path)!r}): {shown}"
 
     def snapshot(self, at: str | None = None) -> Snapshot:
         """The current snapshot, or the one named by a tag, an id or the start of one, or a date (ISO 8601).

@@ -98,10 +98,11 @@ def _store_state(store: Path) -> tuple[str, int]:
     from mlpdata.store.keeper import keeper
     from mlpdata.store.verify import verify
 
+    address = keeper(store).address(store)
     if not keeper(store).exists(store):
-        return f"{store}: none yet", 0
+        return f"{address}: none yet", 0
     try:
         report = verify(store, quick=True)
     except MlpdataError as error:
         return str(error), error.exit_code
-    return (f"{store}: {len(report.faults)} faults", 5) if report.faults else (f"{store}: well", 0)
+    return (f"{address}: {len(report.faults)} faults", 5) if report.faults else (f"{address}: well", 0)

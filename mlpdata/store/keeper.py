@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from mlpdata import digest, durable
-from mlpdata.errors import CorruptError
+from mlpdata.errors import CorruptError, UsageError
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-_ADDRESS = re.compile(r"s3:/{1,2}([^/].*)")
+_ADDRESS = re.compile(r"s3:/*(.*)")
 """Address of an object store; pathlib makes one slash of two."""
 
 
@@ -135,12 +135,13 @@ def opened(store: str | Path) -> Path:
     """The folder of a store: that itself, or the one that stands for `s3://bucket/path` on this machine.
 
     Raises:
-        UsageError: an object store, but the package for them is not installed.
-        StoreError: its bucket cannot be reached with the settings of the environment.
+        UsageError: an address without a bucket, or the package for object stores is not installed.
     """
     found = _ADDRESS.fullmatch(str(store))
     if found is None:
         return Path(store)
+    if not found[1]:
+        raise UsageError(f"expected s3://bucket/path, found {store}.")
     from mlpdata.store.mirror import Mirror  # noqa: PLC0415  only who asks for an object store loads what it takes
 
     mirror = Mirror.of(f"s3://{found[1].rstrip('/')}")
