@@ -48,6 +48,19 @@ def at_commit(act: Callable[[], str | None]) -> Fault:
     return fault
 
 
+def lost_and_built_upon(act: Callable[[], object]) -> Fault:
+    """The answer to the first commit is lost; before it is sent again, `act` commits upon it."""
+    count = iter(range(3))
+
+    def fault(number: int, request: Request) -> str | None:
+        nth = next(count, 2) if is_commit(request) else 2
+        if nth == 1:
+            act()
+        return DROP if nth == 0 else None
+
+    return fault
+
+
 def runs(store: str) -> list[str]:
     return sorted(one.path for one in Store(store).snapshot().calculations())
 
@@ -130,23 +143,25 @@ def test_a_commit_upon_which_another_was_built_before_its_answer_came_is_acknowl
     bucket: Bucket, other: tuple[str, Repository]
 ) -> None:
     store, repository = other
-    waiting = [False]
-
-    def fault(number: int, request: Request) -> str | None:
-        if is_commit(request) and not waiting[0]:
-            waiting[0] = True
-            return DROP
-        if waiting == [True] and is_commit(request):
-            waiting.append(True)
-            commit_to(repository, 9)
-        return None
-
-    bucket.begin(fault)
+    bucket.begin(lost_and_built_upon(lambda: commit_to(repository, 9)))
 
     mine = ingest(store, [2])
 
     assert [one.id for one in Store(store).log()][1] == mine.id
     assert runs(store) == [calculation(number).path for number in (1, 2, 9)]
+    assert len(list(Store(store).log())) == 3
+
+
+def test_a_retraction_whose_answer_was_lost_does_not_undo_what_another_did_after_it(
+    bucket: Bucket, other: tuple[str, Repository]
+) -> None:
+    store, repository = other
+    key = next((segment, one.record) for segment, one, _ in repository.snapshot().segment_calculations())
+    bucket.begin(lost_and_built_upon(lambda: repository.commit(restore=[key])))
+
+    Repository.open(store).commit(retract=[(*key, "a mistake")])
+
+    assert runs(store) == [calculation(1).path]
     assert len(list(Store(store).log())) == 3
 
 
@@ -203,6 +218,7 @@ def test_a_server_that_dies_at_any_request_leaves_the_old_version_or_the_new(
         repository = Repository.open(store)
         assert len(list(repository.log())) in expected, f"request {nth} of {count}"
         assert ingest(store, [1]).content == content
+        machine(f"third {nth}")
         np.testing.assert_array_equal(Store(store).snapshot().read(frames(3, 1).ids()).forces, frames(3, 1).forces)
     assert verify(store).ok
 

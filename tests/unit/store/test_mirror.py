@@ -200,6 +200,24 @@ def test_what_is_damaged_in_the_bucket_is_an_error_that_names_the_object(
     assert Store(store).verify().ok
 
 
+def test_damaged_bytes_of_a_bucket_never_come_to_lie_where_another_process_reads(
+    bucket: Bucket, machine: Machine
+) -> None:
+    store = bucket.fresh()
+    record = ingest(store, [1])
+    name = f"segments/{record.segments[0]}/arrays/forces/c.0.0"
+    content = bucket.object(store, name)
+    bucket.put(store, name, damaged(content))
+    machine("another")
+
+    with pytest.raises(CorruptError):
+        Store(store).snapshot().read(frames(3, 1).ids())
+
+    here = (opened(store) / name).read_bytes()
+    assert len(here) == len(content)
+    assert set(here[: len(content) // 2]) == {0}
+
+
 def test_a_damaged_bucket_does_not_spoil_what_was_read_before(bucket: Bucket) -> None:
     store = bucket.fresh()
     record = ingest(store, [1])
