@@ -54,6 +54,8 @@ class Bucket:
         self._process = os.getpid()
         self._tags: dict[tuple[str, bytes], str] = {}
         """Tag that the bucket gave to what a pointer said."""
+        if self.endpoint and not self.endpoint.startswith(("http://", "https://")):
+            raise UsageError(f"expected AWS_ENDPOINT_URL to begin with https:// or http://, found {self.endpoint!r}.")
         client: ClientConfig = {"allow_http": self.endpoint.startswith("http://")}
         retry: RetryConfig = {"max_retries": RETRIES, "retry_timeout": LONGEST}
         try:
@@ -226,4 +228,6 @@ class Bucket:
 
 def _brief(error: Exception) -> str:
     """What went wrong, without the body of the answer and the program's inner state."""
+    if "169.254.169.254" in str(error):  # asked last for credentials: the machine itself, in a cloud
+        return "no credentials"
     return str(error).split("\n")[0].split(": <?xml")[0].split("  - ")[-1].rstrip(". ")[:200]

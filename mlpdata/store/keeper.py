@@ -18,8 +18,8 @@ from mlpdata.errors import CorruptError, UsageError
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-_ADDRESS = re.compile(r"s3:/*(.*)")
-"""Address of an object store; pathlib makes one slash of two."""
+_ADDRESS = re.compile(r"([a-z][a-z0-9]+):(?:/+(.*))?")
+"""Scheme and rest of an address; pathlib makes one slash of two, and none of a last one."""
 
 
 class Block(NamedTuple):
@@ -140,11 +140,11 @@ def opened(store: str | Path) -> Path:
     found = _ADDRESS.fullmatch(str(store))
     if found is None:
         return Path(store)
-    if not found[1]:
-        raise UsageError(f"expected s3://bucket/path, found {store}.")
+    if found[1] != "s3" or not found[2]:
+        raise UsageError(f"expected a folder or s3://bucket/path, found the address {store}.")
     from mlpdata.store.mirror import Mirror  # noqa: PLC0415  only who asks for an object store loads what it takes
 
-    mirror = Mirror.of(f"s3://{found[1].rstrip('/')}")
+    mirror = Mirror.of(f"s3://{found[2].rstrip('/')}")
     _mirrors[mirror.folder] = mirror
     return mirror.folder
 

@@ -298,8 +298,15 @@ def test_a_network_that_is_down_is_one_line(bucket: Bucket, verb: Verb) -> None:
     refused(verb("log", "--store", store), 4, f"{store}/HEAD", "AWS_ENDPOINT_URL")
 
 
-def test_an_address_without_a_bucket_is_refused(verb: Verb) -> None:
-    refused(verb("log", "--store", "s3://"), 2, "s3://bucket/path")
+@pytest.mark.parametrize("address", ["s3://", "gs://bucket/store", "https://s3.example.org/bucket"])
+def test_an_address_of_no_bucket_of_this_kind_is_refused(verb: Verb, address: str) -> None:
+    refused(verb("log", "--store", address), 2, "s3://bucket/path")
+
+
+def test_an_endpoint_that_is_no_address_is_refused(bucket: Bucket, verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "s3.example.org")
+
+    refused(verb("log", "--store", bucket.fresh()), 2, "AWS_ENDPOINT_URL", "https://")
 
 
 def test_without_obstore_the_error_names_the_extra(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
