@@ -19,6 +19,7 @@ from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.amendments import Amended, Key
 from mlpdata.store.columns import binary16
 from mlpdata.store.commit import Repository
+from mlpdata.store.keeper import keeper, opened
 from mlpdata.store.snapshot import OpenSnapshot
 
 ATTRIBUTES = {"kind": "kind", "temperature": "temperature_target", "group": "group", "license": "license",
@@ -96,9 +97,10 @@ def annotate(
         StoreError: the store refuses; nothing was changed.
     """
     said = statements(changes)
+    store = opened(store)
     repository = Repository.open(store)
     snapshot = repository.snapshot()
-    answer = run_sql(snapshot, query, splits=Path(store).absolute().parent / "splits")
+    answer = run_sql(snapshot, query, splits=keeper(store).beside(store) / "splits")
     named = _named(snapshot, answer, whole)
     amended, changed = _amended(snapshot, list(named), said, by)
     report = AnnotateReport(len(named), sum(named.values()), changed, dry_run)

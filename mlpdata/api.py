@@ -18,6 +18,7 @@ from mlpdata.schema.noun import from_stored
 from mlpdata.schema.records import Snapshot as SnapshotRecord
 from mlpdata.schema.records import Split
 from mlpdata.store.commit import Repository
+from mlpdata.store.keeper import keeper, opened
 from mlpdata.store.snapshot import OpenSnapshot
 from mlpdata.store.verify import VerifyReport, verify
 
@@ -30,7 +31,7 @@ Ids = NDArray[np.uint8] | list[str] | list[bytes]
 
 
 class Store:
-    """A store of configurations, opened.
+    """A store of configurations, opened: a folder, or `s3://bucket/path` with the usual AWS_* variables set.
 
     >>> store = Store("store")  # doctest: +SKIP
     >>> store.snapshot().sql("SELECT formula, count(*) FROM configurations GROUP BY 1")  # doctest: +SKIP
@@ -41,7 +42,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path = "store") -> None:
-        self.path = Path(path)
+        self.path = opened(path)
         self._repository = Repository.open(self.path)
 
     def __repr__(self) -> str:
@@ -49,7 +50,7 @@ class Store:
         shown = (
             "empty" if head is None else f"{head.n_configurations} configurations of {head.n_calculations} calculations"
         )
-        return f"Store({str(self.path)!r}): {shown}"
+        return f"Store({keeper(self.path).address(self.path)!r}): {shown}"
 
     def snapshot(self, at: str | None = None) -> Snapshot:
         """The current snapshot, or the one named by a tag, an id or the start of one, or a date (ISO 8601).
@@ -129,7 +130,7 @@ class Snapshot:
         """
         from mlpdata.query import run_sql  # noqa: PLC0415  duckdb is loaded where it is asked
 
-        return run_sql(self._opened, query, splits=self._store.absolute().parent / "splits", timeout=timeout)
+        return run_sql(self._opened, query, splits=keeper(self._store).beside(self._store) / "splits", timeout=timeout)
 
     def ids(self) -> NDArray[np.uint8]:
         """The ids shown, shape (n_configurations, 16)."""
@@ -183,7 +184,7 @@ class Snapshot:
         Raises:
             NotFound: no such split.
         """
-        path = self._store.absolute().parent / "splits" / f"{name}.json"
+        path = keeper(self._store).beside(self._store) / "splits" / f"{name}.json"
         if not path.is_file():
             raise NotFound(f"expected the split {name!r}, found none. Make it by `mlpdata split`.", path=path)
         return from_stored(Split, path.read_bytes(), str(path))

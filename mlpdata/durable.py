@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -190,6 +191,58 @@ def link(source: Path, target: Path) -> None:
         _operation("link", target)
         target.hardlink_to(source)
     sync_folder(target.parent)
+
+
+def keep_copy(path: Path, data: Iterable[bytes | memoryview]) -> None:
+    """Put a copy of what can be had again at `path`: whole or not at all, and not synced. Its folder is made.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            stage(temporary, data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def lay_out(path: Path, size: int, end: bytes) -> None:
+    """Make `path` a sparse file of `size` bytes that ends in `end`; `patch` fills it. Its folder is made.
+
+    A file that is there keeps its other bytes and its inode, since another process may have mapped it.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    with _explained(path):
+        _operation("truncate", path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.ftruncate(handle, size)
+            os.pwrite(handle, end, size - len(end))
+        finally:
+            os.close(handle)
+
+
+def patch(path: Path, offset: int, data: memoryview) -> None:
+    """Write `data` at `offset` of a copy laid out by `lay_out`; not synced.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    with _explained(path):
+        _operation("write", path)
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            while data:
+                written = os.pwrite(handle, data, offset)
+                data, offset = data[written:], offset + written
+        finally:
+            os.close(handle)
 
 
 def make_folder(path: Path) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from mlpdata.errors import NotFound
 from mlpdata.store.amendments import COLUMNS, SHARED
+from mlpdata.store.keeper import keeper
 from mlpdata.store.layout import TABLES
 from mlpdata.store.snapshot import OpenSnapshot
 from mlpdata.store.snapshot_tables import AMENDED
@@ -51,8 +52,11 @@ def emit_script(snapshot: OpenSnapshot, store: Path, query: str | None = None) -
 
 def _part(store: Path, segment: str, table: str, hidden: list[str], amended: bool) -> str:
     """SELECT of what one segment shows of one table."""
-    folder = store / "segments" / segment
-    file, calculations = (_quoted(str(folder / f"{name}.parquet")) for name in (table, "calculations"))
+    files = [store / "segments" / segment / f"{name}.parquet" for name in (table, "calculations")]
+    for path in files:
+        if not path.exists():
+            keeper(path).fetch(path)
+    file, calculations = (_quoted(str(path)) for path in files)
     select = _with_amendments(file, table, _amended(segment)) if amended else f"SELECT * FROM read_parquet({file})"
     if not hidden:
         return select

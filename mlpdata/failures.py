@@ -20,6 +20,7 @@ from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.noun import from_stored
 from mlpdata.search import absolute
 from mlpdata.store.commit import Repository
+from mlpdata.store.keeper import keeper, opened
 from mlpdata.store.snapshot import OpenSnapshot
 
 __all__ = ["Evidence", "Failure", "Failures", "cause_of", "failures"]
@@ -70,9 +71,10 @@ def failures(
         NotFound: no such store or snapshot.
         CorruptError: a record is not what was written.
     """
+    store = opened(store)
     snapshot = Repository.open(store).snapshot(at)
     shown = _Shown(snapshot)
-    tree = _Tree(root, Path(store))
+    tree = _Tree(root, store)
     found = Failures()
     lost = (*_lost_calculations(snapshot, shown, tree, unconverged), *_lost_files(refused, shown, tree))
     for one in lost:
@@ -221,7 +223,7 @@ class _Tree:
 
     def __init__(self, root: Path | None, store: Path) -> None:
         self._root = None if root is None else absolute(root)
-        self._tops = [store.parent] if root is None else [root, *root.parents, *absolute(root).parents]
+        self._tops = [keeper(store).beside(store)] if root is None else [root, *root.parents, *absolute(root).parents]
 
     def find(self, path: str) -> Path | None:
         """The file, or the archive that it is a member of; None where it is not there."""

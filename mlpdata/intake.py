@@ -24,6 +24,7 @@ from mlpdata.schema.records import Snapshot
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.search import absolute
 from mlpdata.store.commit import Repository, Staged
+from mlpdata.store.keeper import keeper, opened
 from mlpdata.store.layout import work_folder
 from mlpdata.store.upkeep import compact
 from mlpdata.taking import Taker
@@ -106,11 +107,12 @@ def ingest(
     )  # fmt: skip
     given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     sayings = Sayings(said, default, templates=from_path, maps=maps)
-    with _cache(Path(store), dry_run) as cache:
+    store = opened(store)
+    with _cache(store, dry_run) as cache:
         found = find_outputs(
-            given, absolute(Path(store)).parent, sayings, cache=cache, follow_links=follow_links, progress=progress
+            given, keeper(store).beside(store), sayings, cache=cache, follow_links=follow_links, progress=progress
         )
-        job = _Job(Path(store), How(jobs, scheduler, progress), strict=strict, dry_run=dry_run)
+        job = _Job(store, How(jobs, scheduler, progress), strict=strict, dry_run=dry_run)
         return job.run(found, cache, replaces=True)
 
 
@@ -154,12 +156,13 @@ def sync(
     """
     tree = folder_of_outputs(root)
     sayings = Sayings(None, default, templates=from_path, maps=maps)
-    with _cache(Path(store), dry_run) as cache:
+    store = opened(store)
+    with _cache(store, dry_run) as cache:
         found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links, progress=progress)
         if (before := cache.tree()) not in {None, absolute(tree)}:
             found.notes.append(f"{before} was synced into this store before: names are relative to either folder")
         cache.remember_tree(absolute(tree))
-        return _Job(Path(store), How(jobs, scheduler, progress), strict=strict, dry_run=dry_run).run(
+        return _Job(store, How(jobs, scheduler, progress), strict=strict, dry_run=dry_run).run(
             found, cache, exact=exact
         )
 
@@ -237,7 +240,7 @@ class _Job:
     def _repository(self) -> Repository | None:
         """The store; None for a dry run where there is none yet."""
         if self.dry_run:
-            return Repository.open(self.store) if self.store.exists() else None
+            return Repository.open(self.store) if keeper(self.store).exists(self.store) else None
         return Repository.open_or_create(self.store)
 
     def _passed_over(self, output: Output, known: Known) -> bool:

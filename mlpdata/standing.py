@@ -19,6 +19,7 @@ from mlpdata.said.sayings import Sayings
 from mlpdata.scan import Cache, cache_at
 from mlpdata.schema.sidecar import Sidecar
 from mlpdata.store.commit import Repository
+from mlpdata.store.keeper import keeper, opened
 from mlpdata.taking import STAYS
 from mlpdata.tree import PassedOver
 
@@ -118,9 +119,10 @@ def status(
         UsageError: no such folder, or what is said in it cannot be understood.
     """
     tree = folder_of_outputs(root)
-    repository = Repository.open(store) if Path(store).exists() else None
+    store = opened(store)
+    repository = Repository.open(store) if keeper(store).exists(store) else None
     sayings = Sayings(None, default, templates=from_path, maps=maps)
-    with cache_at(cache_of(Path(store))) as cache:
+    with cache_at(cache_of(store)) as cache:
         found = find_outputs([tree], tree, sayings, cache=cache, follow_links=follow_links, progress=progress)
         known = Known(repository)
         report = TreeStatus(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tiny import Answer, Verb, write_outputs
 
 from mlpdata.cli import main
 from mlpdata.intake import ingest
+
+if TYPE_CHECKING:
+    from object_store import Bucket
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +56,34 @@ def verb(capsys: pytest.CaptureFixture[str]) -> Verb:
         return Answer(int(ended.value.code or 0), out, err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[Bucket]:
+    """An object store on loopback, one for all tests, each of which makes a bucket of its own."""
+    pytest.importorskip("moto")
+    with pytest.importorskip("object_store").running() as found:
+        yield found
+
+
+@pytest.fixture
+def bucket(object_store: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bucket:
+    """The object store as the environment names it, without faults, and an empty cache."""
+    from object_store import SETTINGS
+
+    object_store.begin()
+    for name, value in {**SETTINGS, "AWS_ENDPOINT_URL": object_store.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLPDATA_CACHE", str(tmp_path / "cache"))
+    return object_store
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
+    """Call it with a name to go on as on another machine: one with a cache of its own, which it returns."""
+
+    def go(name: str) -> Path:
+        monkeypatch.setenv("MLPDATA_CACHE", str(tmp_path / name))
+        return tmp_path / name
+
+    return go

@@ -71,6 +71,7 @@ HOMES = {
     "h5py": {"readers", "interop"},
     "zarr": {"store"},
     "duckdb": {"query"},
+    "obstore": {"store"},
     "e3nn": {"training"},
     "torch": {"loader", "training", "dynamics", "evaluate", "workflow", "cli"},
 }

@@ -93,5 +93,5 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
 
 
 EXTRAS = {"torch": "train", "e3nn": "train", "ase": "train", "safetensors": "train", "dvc": "pipeline", "altair": "report",
-          "vl_convert": "report", "jinja2": "report", "cclib": "adapters", "dpdata": "adapters"}  # fmt: skip
+          "vl_convert": "report", "jinja2": "report", "cclib": "adapters", "dpdata": "adapters", "obstore": "s3"}  # fmt: skip
 """Which extra brings a package."""

@@ -200,10 +200,11 @@ def report(
     from mlpdata.api import Store
     from mlpdata.project import load_params
     from mlpdata.report.build import build_report
+    from mlpdata.store.keeper import keeper
 
     opened = Store(store)
     earlier = None if since is None else opened.snapshot(since)
-    page = build_report(opened.snapshot(at), load_params(params), store.absolute().parent, earlier)
+    page = build_report(opened.snapshot(at), load_params(params), keeper(store).beside(store), earlier)
     write_file(out, page.encode())
     say(f"{out}: {len(page.encode()) // 1024} KiB")
 

@@ -20,8 +20,22 @@ def _there(path: Path) -> Path:
     return path
 
 
+def _opened(path: Path) -> Path:
+    """The folder of the store: of one in a bucket that which stands for it here."""
+    from mlpdata.store.keeper import opened
+
+    return opened(path)
+
+
 StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="MLPDATA_STORE", help="Folder of the store.", show_default=True)
+    Path,
+    typer.Option(
+        "--store",
+        envvar="MLPDATA_STORE",
+        callback=_opened,
+        help="Folder of the store, or s3://bucket/path.",
+        show_default=True,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs, one document a line.")]
 AtOption = Annotated[

@@ -95,12 +95,14 @@ def _device() -> str:
 
 def _store_state(store: Path) -> tuple[str, int]:
     """What `doctor` says of the store, and its exit code."""
+    from mlpdata.store.keeper import keeper
     from mlpdata.store.verify import verify
 
-    if not store.exists():
-        return f"{store}: none yet", 0
+    address = keeper(store).address(store)
+    if not keeper(store).exists(store):
+        return f"{address}: none yet", 0
     try:
         report = verify(store, quick=True)
     except MlpdataError as error:
         return str(error), error.exit_code
-    return (f"{store}: {len(report.faults)} faults", 5) if report.faults else (f"{store}: well", 0)
+    return (f"{address}: {len(report.faults)} faults", 5) if report.faults else (f"{address}: well", 0)

@@ -202,8 +202,9 @@ def project_default(store: Path) -> Any:
     """What the project's params.yaml says of files that nothing else speaks of."""
     from mlpdata.project import load_params
     from mlpdata.schema.sidecar import Sidecar
+    from mlpdata.store.keeper import keeper
 
-    params = load_params(store.absolute().parent / "params.yaml")
+    params = load_params(keeper(store).beside(store) / "params.yaml")
     return Sidecar(license=params.ingest.license, citation=params.ingest.citation)
 
 

@@ -23,6 +23,7 @@ from mlpdata.schema.noun import from_stored
 from mlpdata.schema.records import Amendment, AmendmentHistory, Attributes, Revision, Step
 from mlpdata.store import layout, tables
 from mlpdata.store.index import CalculationIndex, IdIndex, Ids, Kept
+from mlpdata.store.keeper import keeper
 from mlpdata.store.segment import read_segment
 
 AMENDABLE = tuple(Attributes.__annotations__)
@@ -209,7 +210,7 @@ class StoredCalculations:
     def __init__(self, store: Path, segment: str) -> None:
         self.name = segment
         self._folder = layout.segment_folder(store, segment)
-        if not self._folder.is_dir():
+        if not (self._folder.is_dir() or keeper(store).fetch(self._folder / layout.SEGMENT_RECORD)):
             raise NotFound(f"expected a segment of this store, found no {segment[:12]}.", path=store)
         self._segment = read_segment(store, segment)
         self._index = CalculationIndex(store, segment, self._segment)

@@ -9,6 +9,7 @@ import xxhash
 
 from mlpdata.errors import CorruptError
 from mlpdata.frames import I64, ragged_index
+from mlpdata.store.keeper import Block, fetch_blocks, keeper
 from mlpdata.store.layout import BLOCK
 from mlpdata.store.ranges import Pages, Pieces, Placed
 
@@ -63,18 +64,37 @@ class Blocks:
         self._check(np.flatnonzero(~self._good))
 
     def _check(self, blocks: I64) -> None:
+        wrong = self._wrong(blocks)
+        if len(wrong):
+            fetch_blocks([self._kept(block) for block in wrong.tolist()])
+            wrong = self._wrong(wrong)
+        self.n_unread = int((~self._good).sum())
+        if len(wrong):
+            one = self._kept(int(wrong[0]))
+            raise CorruptError(
+                f"expected checksum {one.checksum:016x} of block {one.offset // BLOCK} (bytes {one.offset} on), "
+                f"found {self._found(int(wrong[0])):016x}. The bytes changed since they were written: restore the file.",
+                path=keeper(one.path).address(one.path),
+            )
+
+    def _wrong(self, blocks: I64) -> I64:
+        """Those of `blocks` that are not what was written; the others are known to be good from here on."""
         for block in blocks.tolist():
-            found = xxhash.xxh3_64_intdigest(self._pages.bytes(int(self._start[block]), int(self._stop[block])))
-            if found != int(self._checksum[block]):
-                owner = self._placed[self._owner[block]]
-                number = (int(self._start[block]) - owner.first_row * self._pages.row_bytes) // BLOCK
-                raise CorruptError(
-                    f"expected checksum {int(self._checksum[block]):016x} of block {number} (bytes {number * BLOCK} on), "
-                    f"found {found:016x}. The bytes changed since they were written: restore the file.",
-                    path=owner.path,
-                )
-            self._good[block] = True
-        self.n_unread -= len(blocks)
+            self._good[block] = self._found(block) == int(self._checksum[block])
+        wrong: I64 = blocks[~self._good[blocks]]
+        return wrong
+
+    def _found(self, block: int) -> int:
+        return xxhash.xxh3_64_intdigest(self._pages.bytes(int(self._start[block]), int(self._stop[block])))
+
+    def _kept(self, block: int) -> Block:
+        """A block by the place of its bytes in its file."""
+        owner = self._placed[self._owner[block]]
+        assert owner.path is not None  # blank rows are good from the start
+        start, stop = int(self._start[block]), int(self._stop[block])
+        return Block(
+            owner.path, start - owner.first_row * self._pages.row_bytes, stop - start, int(self._checksum[block])
+        )
 
 
 def _checked_count(one: Placed, blocks: int, size: int) -> int:

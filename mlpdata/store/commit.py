@@ -22,6 +22,7 @@ from mlpdata.schema.records import Amendment, AmendmentHistory, Snapshot
 from mlpdata.store import layout, refs
 from mlpdata.store.amendments import Amended, revisions
 from mlpdata.store.index import CalculationIndex
+from mlpdata.store.keeper import keeper, opened
 from mlpdata.store.layout import Segment
 from mlpdata.store.rebase import Change, rebased
 from mlpdata.store.segment import Writer, read_segment
@@ -63,7 +64,7 @@ class Repository:
         Raises:
             StoreError: the folder holds something else, or the disk refused.
         """
-        store = Path(path)
+        store = opened(path)
         parts = {layout.SNAPSHOTS, layout.SEGMENTS, layout.AMENDMENTS, layout.REFS, f"{layout.HEAD}.tmp"}
         if store.exists() and not store.is_dir():
             raise StoreError("expected a folder for the store, found a file. Choose another name.", path=store)
@@ -75,7 +76,7 @@ class Repository:
         durable.make_folder(store)
         durable.refuse_network(store)
         repository._make_folders()
-        durable.replace(store / layout.HEAD, f"{EMPTY}\n".encode())
+        keeper(store).swap(store / layout.HEAD, None, _said(None))
         return repository
 
     @classmethod
@@ -87,8 +88,8 @@ class Repository:
             NewerSchema: a newer mlpdata wrote it.
             CorruptError: HEAD or the snapshot that it names is damaged.
         """
-        repository = cls(Path(path))
-        if not (repository.path / layout.HEAD).exists():
+        repository = cls(opened(path))
+        if not keeper(repository.path).exists(repository.path / layout.HEAD):
             repository._refuse_missing_head()
             raise NotFound(
                 "expected a store, found none. `mlpdata ingest` makes one; --store or MLPDATA_STORE names another.",
@@ -100,16 +101,17 @@ class Repository:
     @classmethod
     def open_or_create(cls, path: Path | str) -> Repository:
         """The store at `path`, made if there is none."""
-        return cls.open(path) if (Path(path) / layout.HEAD).exists() else cls.create(path)
+        store = opened(path)
+        return cls.open(store) if keeper(store).exists(store / layout.HEAD) else cls.create(store)
 
     def head(self) -> Snapshot | None:
         """The current snapshot; None before the first commit."""
         path = self.path / layout.HEAD
         try:
-            name = path.read_bytes()
+            name = keeper(path).pointer(path)
         except OSError as error:
             raise CorruptError(f"expected HEAD, found: {error.strerror}. Restore the file.", path=path) from error
-        return None if name == f"{EMPTY}\n".encode() else self.read(refs.named_id(name, path))
+        return None if name == _said(None) else self.read(refs.named_id(name, path))
 
     def read(self, snapshot: str) -> Snapshot:
         """The snapshot with the full id `snapshot`."""
@@ -299,12 +301,13 @@ class Repository:
         """
         with self._locked():
             self._sweep()
-            head = self.head()
-            snapshot, amendment = follow(head)
-            if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
-                return head
-            self._publish(snapshot, amendment)
-        return snapshot
+            while True:  # once, but in a bucket as often as a writer on another machine comes first
+                head = self.head()
+                snapshot, amendment = follow(head)
+                if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
+                    return head
+                if self._publish(head, snapshot, amendment):
+                    return snapshot
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -342,6 +345,7 @@ class Repository:
         """Move a finished segment to its place; one from an attempt that died is taken as it is."""
         self._make_folders()
         target = layout.segment_folder(self.path, segment.id)
+        keeper(self.path).upload(folder, target)
         if target.exists():
             read_segment(self.path, segment.id)
             durable.sync_folder(target.parent)
@@ -354,20 +358,24 @@ class Repository:
             ) from error
         return segment.id
 
-    def _publish(self, snapshot: Snapshot, amendment: Amendment | AmendmentHistory | None) -> None:
+    def _publish(
+        self, head: Snapshot | None, snapshot: Snapshot, amendment: Amendment | AmendmentHistory | None
+    ) -> bool:
+        """Replace `head` by `snapshot`, unless another writer did so before."""
         self._make_folders()
+        keep = keeper(self.path)
         try:
             if amendment is not None:
                 durable.make_folder(self.path / layout.AMENDMENTS)
                 file = layout.amendment_file(self.path, amendment.id)
-                durable.replace(file, digest.canonical_json(amendment.as_json()))
+                keep.publish(file, digest.canonical_json(amendment.as_json()))
             file = layout.snapshot_file(self.path, snapshot.id)
-            durable.replace(file, digest.canonical_json(snapshot.as_json()))
+            keep.publish(file, digest.canonical_json(snapshot.as_json()))
         except CommitUncertain as error:
             raise StoreError(
                 "expected to write the snapshot, found an error of the disk. Nothing changed.", path=error.path
             ) from error
-        durable.replace(self.path / layout.HEAD, f"{snapshot.id}\n".encode())
+        return keep.swap(self.path / layout.HEAD, _said(head), _said(snapshot))
 
     def _make_folders(self) -> None:
         for name in (layout.SNAPSHOTS, layout.SEGMENTS, layout.REFS):
@@ -380,8 +388,7 @@ class Repository:
             durable.remove_dead(folder)
 
     def _refuse_missing_head(self) -> None:
-        snapshots = self.path / layout.SNAPSHOTS
-        if snapshots.is_dir() and any(path.suffix == ".json" for path in snapshots.iterdir()):
+        if any(name.endswith(".json") for name in keeper(self.path).names(self.path / layout.SNAPSHOTS)):
             raise CorruptError(
                 "expected HEAD beside the snapshots, found none. Restore it: it holds the id of the current snapshot.",
                 path=self.path / layout.HEAD,
@@ -396,8 +403,8 @@ class Repository:
     def _by_prefix(self, at: str) -> Snapshot | None:
         if not (refs.SHORTEST_PREFIX <= len(at) <= 64 and digest.is_hex(at, len(at))):
             return None
-        folder = self.path / layout.SNAPSHOTS
-        found = sorted(path.stem for path in folder.glob(f"{at}*.json")) if folder.is_dir() else []
+        names = keeper(self.path).names(self.path / layout.SNAPSHOTS)
+        found = [name.removesuffix(".json") for name in names if name.startswith(at) and name.endswith(".json")]
         if len(found) > 1:
             raise NotFound(
                 f"expected one snapshot, found {len(found)} that begin with {at}. Give more digits.", path=self.path
@@ -439,6 +446,11 @@ def _change(
 
 def _what_is_shown(snapshot: Snapshot) -> tuple[object, ...]:
     return snapshot.segments, snapshot.retracted, snapshot.amendments, snapshot.lost
+
+
+def _said(snapshot: Snapshot | None) -> bytes:
+    """What HEAD or a tag says of a snapshot; None before the first commit."""
+    return f"{EMPTY if snapshot is None else snapshot.id}\n".encode()
 
 
 def now() -> str:

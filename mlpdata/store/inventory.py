@@ -14,10 +14,11 @@ from mlpdata.schema.records import Amendment, Snapshot
 from mlpdata.store import layout
 from mlpdata.store.amendments import read_amendments
 from mlpdata.store.commit import Repository
+from mlpdata.store.keeper import keeper
 from mlpdata.store.layout import FileRecord, Segment
 from mlpdata.store.refs import named_id
 from mlpdata.store.segment import read_segment
-from mlpdata.store.state import stand_ins
+from mlpdata.store.state import is_there, stand_ins
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,21 @@ class Inventory:
         """Names of segments, amendments and snapshots that are known to be damaged for good."""
 
     def _read_names(self) -> None:
-        if not (self.store / layout.HEAD).exists() and not self._present():
+        if not keeper(self.store).exists(self.store / layout.HEAD) and not self._present():
             Repository.open(self.store)  # says that there is none
         with self.noting(self.store / layout.HEAD):
             self.head = self._repository.head()
-        folder = self.store / layout.REFS
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if not path.name.endswith(".tmp"):
-                with self.noting(path):
-                    self.tags[path.name] = named_id(path.read_bytes(), path)
+        folder, keep = self.store / layout.REFS, keeper(self.store)
+        for name in keep.names(folder):
+            if not name.endswith(".tmp"):
+                with self.noting(folder / name):
+                    self.tags[name] = named_id(keep.pointer(folder / name), folder / name)
 
     def _present(self) -> list[str]:
         """Names of the files of snapshots."""
-        found = sorted((self.store / layout.SNAPSHOTS).glob("*.json"))
-        return [path.stem for path in found if digest.is_hex(path.stem)]
+        names = keeper(self.store).names(self.store / layout.SNAPSHOTS)
+        found = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return [name for name in found if digest.is_hex(name)]
 
     def _read_snapshots(self) -> None:
         """What HEAD, the tags and their parents name; all that is there where one of these cannot be read."""
@@ -136,7 +138,7 @@ class Inventory:
 
     def _read_parts(self) -> None:
         named = dict.fromkeys(name for one in self.snapshots.values() for name in one.segments)
-        gone = [name for name in named if not layout.segment_folder(self.store, name).is_dir()]
+        gone = [name for name in named if not is_there(self.store, name)]
         with self.noting(self.store / layout.SEGMENTS):
             self.moved = stand_ins(self.store, gone)
         for name in dict.fromkeys(self.moved.get(name, name) for name in named):

@@ -25,6 +25,7 @@ from mlpdata.errors import CorruptError, NewerSchema
 from mlpdata.frames import I64
 from mlpdata.schema.noun import STORE_VERSION, Noun, Sha256, from_stored
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR, PROPERTIES
+from mlpdata.store.keeper import fetched
 
 HEAD = "HEAD"
 SNAPSHOTS = "snapshots"
@@ -262,6 +263,7 @@ def check_counts(parts: Sequence[tuple[Path, Manifest]], first_row: I64, n_atoms
             )
 
 
+@fetched
 def read_record(kind: type[Named], path: Path, name: str) -> Named:
     """A record that is named by the sha256 of its bytes.
 

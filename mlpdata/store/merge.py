@@ -19,6 +19,7 @@ from mlpdata.store.amendments import Key
 from mlpdata.store.arrays import file_record, pieces
 from mlpdata.store.commit import Repository, now
 from mlpdata.store.index import IdIndex, Ids, Kept
+from mlpdata.store.keeper import refuse_bucket
 from mlpdata.store.rebase import effective_kept, key_of
 from mlpdata.store.segment import read_segment
 from mlpdata.store.state import State, replacing, stand_ins
@@ -55,6 +56,8 @@ def merge(repository: Repository, other: Repository, *, message: str = "") -> Me
         CorruptError: something in the other store is damaged; nothing changed.
         StoreError: the disk refused; nothing changed.
     """
+    refuse_bucket(repository.path, "merging")
+    refuse_bucket(other.path, "merging")
     before, theirs = repository.head(), other.head()
     if theirs is None:
         return Merged(before)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mlpdata.errors import CorruptError, StoreError
 from mlpdata.frames import I64
+from mlpdata.store.keeper import keeper
 from mlpdata.store.layout import ArrayRecord, FileRecord, Manifest
 
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
@@ -70,6 +71,7 @@ def open_shards(
 def _check_index(path: Path, file: FileRecord, record: ArrayRecord, shard: int) -> None:
     index = record.grid.shard_index(record.rows_of(shard), record.row_bytes)
     size = record.grid.padded(record.rows_of(shard)) * record.row_bytes + len(index)
+    keeper(path).lay_out(path, size, index)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from mlpdata import digest, durable
-from mlpdata.errors import CorruptError, NotFound, UsageError
+from mlpdata.errors import CorruptError, NotFound, StoreError, UsageError
 from mlpdata.store import layout
+from mlpdata.store.keeper import keeper, refuse_bucket
 
 SHORTEST_PREFIX = 8
 """Digits of an id that stand for a snapshot."""
@@ -22,15 +23,20 @@ def read_tags(store: Path) -> dict[str, str]:
     Raises:
         CorruptError: a tag holds something else.
     """
-    folder = store / layout.REFS
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {path.name: named_id(path.read_bytes(), path) for path in files if not path.name.endswith(_UNFINISHED)}
+    folder, keep = store / layout.REFS, keeper(store)
+    names = [name for name in keep.names(folder) if not name.endswith(_UNFINISHED)]
+    return {name: named_id(keep.pointer(folder / name), folder / name) for name in names}
 
 
 def tagged(store: Path, name: str) -> str | None:
     """The id of the snapshot that a tag stands for; None where there is no such tag."""
-    path = store / layout.REFS / name
-    return named_id(path.read_bytes(), path) if _is_name(name) and path.is_file() else None
+    path, keep = store / layout.REFS / name, keeper(store)
+    if not _is_name(name):
+        return None
+    try:
+        return named_id(keep.pointer(path), path)
+    except OSError:
+        return None
 
 
 def put_tag(store: Path, name: str, snapshot: str, *, move: bool = False) -> None:
@@ -49,7 +55,9 @@ def put_tag(store: Path, name: str, snapshot: str, *, move: bool = False) -> Non
             f"expected a new tag, found {name}, which stands for snapshot {before[:12]}. --move moves it to {snapshot[:12]}."
         )
     durable.make_folder(store / layout.REFS)
-    durable.replace(store / layout.REFS / name, f"{snapshot}\n".encode())
+    old = None if before is None else f"{before}\n".encode()
+    if not keeper(store).swap(store / layout.REFS / name, old, f"{snapshot}\n".encode()):
+        raise StoreError(f"expected to move the tag {name}, found another writer moving it. Look, and tag again.")
 
 
 def remove_tag(store: Path, name: str) -> str:
@@ -65,6 +73,7 @@ def remove_tag(store: Path, name: str) -> str:
     snapshot = tagged(store, name)
     if snapshot is None:
         raise NotFound(f"expected a tag of this store, found no {name!r}. `mlpdata tags` lists them.", path=store)
+    refuse_bucket(store, "taking tags back")
     durable.remove(store / layout.REFS / name)
     return snapshot
 

@@ -18,6 +18,7 @@ from mlpdata.schema.records import Retraction, Snapshot
 from mlpdata.store import layout, tables
 from mlpdata.store.amendments import Amendments, Key
 from mlpdata.store.index import CalculationIndex
+from mlpdata.store.keeper import keeper
 from mlpdata.store.segment import read_segment
 
 NOT_SHOWN = "not of this snapshot"
@@ -39,7 +40,7 @@ class State:
 
     def __init__(self, store: Path, snapshot: Snapshot, *, whole: bool = True) -> None:
         self._store, self._snapshot, self._whole = store, snapshot, whole
-        missing = [name for name in snapshot.segments if not layout.segment_folder(store, name).is_dir()]
+        missing = [name for name in snapshot.segments if not is_there(store, name)]
         self._moved = stand_ins(store, missing)
         """By segment that is no longer there: the one that replaced it."""
         for name in missing:
@@ -93,6 +94,12 @@ class State:
             if one.record not in shown:
                 reason = why.get(one.record, NOT_SHOWN)
                 yield (segment, one.record), Retraction(segment=segment, calculation=one.record, reason=reason)
+
+
+def is_there(store: Path, segment: str) -> bool:
+    """Whether a segment has a folder, here or where the store is kept."""
+    folder = layout.segment_folder(store, segment)
+    return folder.is_dir() or keeper(store).fetch(folder / layout.SEGMENT_RECORD)
 
 
 def stand_ins(store: Path, names: Collection[str], among: Collection[str] | None = None) -> dict[str, str]:

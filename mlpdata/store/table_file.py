@@ -20,6 +20,7 @@ import xxhash
 
 from mlpdata.errors import CorruptError
 from mlpdata.store import layout, tables
+from mlpdata.store.keeper import DISK, keeper
 from mlpdata.store.layout import FileRecord
 
 _TAIL = 8
@@ -39,6 +40,8 @@ class TableFile:
 
     def __init__(self, path: Path, record: FileRecord) -> None:
         self.path = path
+        if keeper(path) is not DISK:  # what stands here for the file may not be there yet
+            tables.check_file(path, record)
         self._content = pa.py_buffer(tables.mapped_file(path, record))
         self._checksums = record.checksums()
         if len(self._checksums) != -(-record.bytes // layout.BLOCK):

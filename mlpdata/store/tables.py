@@ -24,6 +24,7 @@ from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.method import Method
 from mlpdata.schema.properties import PROPERTIES
 from mlpdata.store import layout
+from mlpdata.store.keeper import fetched
 from mlpdata.store.layout import FileRecord
 
 ROW_GROUP = 65_536
@@ -392,6 +393,7 @@ def mapped_file(path: Path, record: FileRecord) -> memoryview:
     return content
 
 
+@fetched
 def check_file(path: Path, record: FileRecord) -> None:
     """Compare the size and each MiB block of a file with its record.
 

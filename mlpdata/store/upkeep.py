@@ -20,6 +20,7 @@ from mlpdata.store.amendments import Amendments, Key
 from mlpdata.store.commit import Repository, now
 from mlpdata.store.compact import due, write_compacted
 from mlpdata.store.index import Kept
+from mlpdata.store.keeper import DISK, keeper, refuse_bucket
 from mlpdata.store.rebase import Change, effective_kept, key_of, rebased
 from mlpdata.store.segment import read_segment
 from mlpdata.store.state import State, replacing, stand_ins
@@ -76,8 +77,9 @@ def compact(repository: Repository, names: Sequence[str] | None = None, *, messa
         StoreError: the disk refused, or another writer compacted the same segments; nothing changed.
     """
     head = repository.head()
-    if head is None:
-        return Compacted()
+    if head is None or (names is None and keeper(repository.path) is not DISK):
+        return Compacted(snapshot="" if head is None else head.id)
+    refuse_bucket(repository.path, "compaction")
     if names is None:
         names = due({one: read_segment(repository.path, one).arrays.n_configurations for one in head.segments})
     if not names:
@@ -113,6 +115,7 @@ def purge(repository: Repository, records: Mapping[str, str]) -> Purged:
         CorruptError: something beside them is damaged; nothing changed.
         StoreError: the disk refused; nothing changed, or what was deleted is left over as files that nothing names.
     """
+    refuse_bucket(repository.path, "deleting for good")
     store, head = repository.path, repository.head()
     named = head.segments if head is not None else ()
     names = [name for name in named if any(repository.index_of(name).with_records(records))]
@@ -169,6 +172,7 @@ def collect_garbage(repository: Repository, *, grace: float = DAY, dry_run: bool
     Raises:
         StoreError: the disk refused.
     """
+    refuse_bucket(repository.path, "removing files")
     durable.refuse_network(repository.path)
     durable.make_folder(repository.work)
     with durable.lock(repository.work / "lock"):

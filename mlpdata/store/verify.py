@@ -19,6 +19,7 @@ from mlpdata.store import layout, locate, tables
 from mlpdata.store.amendments import Amendments, StoredCalculations
 from mlpdata.store.index import CalculationIndex, Kept
 from mlpdata.store.inventory import Concerned, Fault, Inventory, files_of
+from mlpdata.store.keeper import keeper, opened
 from mlpdata.store.layout import FileRecord, Segment
 from mlpdata.store.mapping import Mapped
 from mlpdata.store.rebase import effective_kept, key_of
@@ -108,7 +109,9 @@ def verify(
         NewerSchema: a newer mlpdata wrote it.
     """
     started = time.perf_counter()
-    report = _Verification(Inventory(Path(path)), quick, part, progress).run()
+    store = opened(path)
+    keeper(store).forget()
+    report = _Verification(Inventory(store), quick, part, progress).run()
     report.seconds = round(time.perf_counter() - started, 3)
     return report
 
@@ -151,7 +154,7 @@ class _Verification:
             *(layout.amendment_file(self.store, name) for name in inventory.amendments),
             *(layout.segment_folder(self.store, name) / layout.SEGMENT_RECORD for name in inventory.segments),
         ):
-            self.count(path.stat().st_size)
+            self.count(keeper(path).size(path))
 
     def count(self, size: int) -> None:
         self.report.n_files += 1
@@ -191,14 +194,14 @@ class _Verification:
         place = path.relative_to(self.store).as_posix()
         if self.progress:
             self.progress(self.report.n_bytes // MEGABYTE, self.n_due // MEGABYTE, place)
-        size = path.stat().st_size
+        size = keeper(path).size(path)
         if size != expected.bytes:
             self.fault(path, f"expected {expected.bytes} bytes, found {size}.", name)
         if self.quick or not self.part.has(place):
             self.count(0)
             return
         self.count(size)
-        if size == expected.bytes and digest.sha256_file(path) != expected.sha256:
+        if size == expected.bytes and keeper(path).sha256(path) != expected.sha256:
             found = "found another. The bytes changed since they were written."
             self.fault(path, f"expected sha256 {expected.sha256}, {found}", name)
 
@@ -211,8 +214,8 @@ class _Verification:
 
     def strangers(self, folder: Path, known: set[str]) -> None:
         """Files that no record names; they concern nothing."""
-        for path in sorted(folder.rglob("*")):
-            if not path.is_dir() and path.relative_to(folder).as_posix() not in known:
+        for path in keeper(folder).files(folder):
+            if path.relative_to(folder).as_posix() not in known:
                 what = "expected no such file, found one. It is not part of the segment; remove it."
                 self.faults.append(Fault(str(path), what))
 

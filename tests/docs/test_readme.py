@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pytest
 import vasprun as v
@@ -24,6 +24,9 @@ import yaml
 
 from mlpdata.schema.noun import from_user
 from mlpdata.schema.sidecar import Sidecar, SidecarFile
+
+if TYPE_CHECKING:
+    from object_store import Bucket
 
 ROOT = Path(__file__).parents[2]
 RAW = ROOT / "examples" / "silicon" / "raw"
@@ -214,6 +217,16 @@ def test_the_workers_of_the_readme_read_what_one_process_reads(campaign: Path) -
             there = run(f"{sync.replace('tcp://127.0.0.1:8786', address)} --json --store there", campaign)
     here = run("mlpdata sync campaign --json --store here", campaign)
     assert json.loads(there)["content"] == json.loads(here)["content"]
+
+
+def test_the_store_in_a_bucket_of_the_readme_is_made_and_asked(project: Path, bucket: Bucket) -> None:
+    (block,) = (block for block in blocks("shell") if "s3://" in block)
+    settings, *commands = block.splitlines()
+    assert set(re.findall(r"AWS_\w+", settings)) <= set(os.environ)
+    bucket.ask("PUT", "/group")
+    for command in commands:
+        run(command, project)
+    assert bucket.object("s3://group/silicon", "HEAD")
 
 
 def test_every_verb_of_the_readme_exists_and_every_verb_is_in_it() -> None:
