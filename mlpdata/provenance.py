@@ -121,14 +121,15 @@ def trace(store: Path, what: str) -> Trace:
         UsageError: several things are.
     """
     repository = Repository.open(store)
-    if is_derived(Path(what)):
-        return _of_derived(repository, read_derived(Path(what)))
-    found = _by_id(derived_of(_project(store)), what)
-    return _of_derived(repository, found) if found is not None else _of_stored(repository, what)
-
-
-def _project(store: Path) -> Path:
-    return store.absolute().parent
+    start = read_derived(Path(what)) if is_derived(Path(what)) else _by_id(derived_of(store.parent), what)
+    if start is not None and not start.fault:
+        return _of_derived(repository, start)
+    try:
+        return _of_stored(repository, what)  # outputs may be called *.json, too
+    except NotFound:
+        if start is None:
+            raise
+        return _of_derived(repository, start)
 
 
 def _by_id(registry: Sequence[Derived], start: str) -> Derived | None:
@@ -144,10 +145,12 @@ def _by_id(registry: Sequence[Derived], start: str) -> Derived | None:
 def _of_derived(repository: Repository, start: Derived) -> Trace:
     """The way back from a split, view, checkpoint or report."""
     answer = Trace()
-    chain = _chain(start, derived_of(_project(repository.path)), answer.broken)
+    chain = _chain(start, derived_of(repository.path.parent), answer.broken)
     answer.links = [Link(one.what, str(one.path), one.id) for one in chain]
     holder = next((one for one in chain if one.parts), None)
     if holder is None:
+        if not answer.broken:
+            answer.broken.append(f"the {start.what} {start.path} names neither a view nor a split")
         return answer
     stated, content = start.rests_on.get("content"), holder.rests_on["content"]
     if stated not in {content, None}:
@@ -344,7 +347,7 @@ def trace_forward(store: Path, what: str) -> Forward:
     ids = np.unique(np.concatenate(parts).view(f"S{ID_BYTES}").reshape(-1))
     paths = sorted({one.path for _, readings in found for one in readings.values()})
     answer = Forward(paths, len(ids))
-    answer.touched = list(_touched(derived_of(_project(store)), ids, answer.broken))
+    answer.touched = list(_touched(derived_of(store.parent), ids, answer.broken))
     return answer
 
 

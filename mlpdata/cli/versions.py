@@ -150,8 +150,6 @@ def retract(
         say(f"  {on_a_line(path)}")
     if len(report.paths) > SHOWN:
         say(f"  ... and {len(report.paths) - SHOWN} more; --json lists all.")
-    if report.amended:
-        say(f"Related: {counted(report.amended, 'calculation')} in chains, groups or series with these.")
     say(f"The store shows snapshot {report.snapshot[:12]}.")
 
 

@@ -83,6 +83,8 @@ def test_each_result_leads_back_to_its_sources(made: tuple[Split, View], what: s
     chain = ["report", "checkpoint", "view", "split", "snapshot"]
     expected = chain[{"results": 0, "models": 1, "views": 2, "splits": 3}[Path(what).parts[0]] :]
     assert links(found) == expected
+    paths = {"report": REPORT, "checkpoint": MODEL, "view": "views/main", "split": "splits/main.json"}
+    assert [one.name for one in found.links[1:-1]] == [str(paths[one]) for one in expected[1:-1]]
     assert found.links[-1].id == Store(STORE).snapshot().record.id
     assert found.broken == []
     learned = 2 if "models" in what else 3
@@ -100,7 +102,7 @@ def test_an_id_stands_for_its_file(made: tuple[Split, View]) -> None:
 
 
 def test_a_configuration_leads_to_its_line(made: tuple[Split, View]) -> None:
-    """Lines count from 1; that of a step is where its block begins in the file."""
+    """Each step has its own line, in the order in which the file prints them."""
     lines = []
     for one in _ids("a/OUTCAR"):
         found = trace(STORE, one.hex()[:12])
@@ -109,10 +111,6 @@ def test_a_configuration_leads_to_its_line(made: tuple[Split, View]) -> None:
         assert (origin.source, origin.first_line) == ("a/OUTCAR", origin.last_line)
         lines.append(origin.first_line)
     assert lines == sorted(set(lines))
-    written = text(DONE).decode().splitlines()
-    assert len({written[line - 1] for line in lines if line}) < 3 or all(
-        written[line - 1].strip() for line in lines if line
-    )
     whole = trace(STORE, "a/OUTCAR").origins[0]
     assert (whole.first_line, whole.last_line) == (lines[0], lines[-1])
 
@@ -185,6 +183,19 @@ def test_what_cannot_be_read_is_named_and_stops_nothing(made: tuple[Split, View]
     assert len(found.touched) == 4
     (broken,) = found.broken
     assert "cannot be read" in broken
+
+
+def test_a_checkpoint_of_unknown_origin_is_named(made: tuple[Split, View]) -> None:
+    write_checkpoint(Path("models/odd/best.safetensors"))
+    (broken,) = trace(STORE, "models/odd").broken
+    assert broken == "the checkpoint models/odd/best.safetensors names neither a view nor a split"
+
+
+def test_an_output_that_is_called_as_a_split_is_no_split(made: tuple[Split, View]) -> None:
+    put(Path("runs/d"), OTHER.grown(2), "run.json")
+    sync("runs")
+    put(Path("d"), OTHER.grown(2), "run.json")
+    assert links(trace(STORE, "d/run.json")) == ["calculation", "snapshot"]
 
 
 # forward
