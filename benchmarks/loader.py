@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,20 @@ class Memmaps:
         np.save(path, (rng.uniform(0, 7, shape) if values is None else np.broadcast_to(values, shape)).astype(dtype))
         return np.load(path, mmap_mode="r")
 
-    def gather_many(self, names: Sequence[str], rows: I64) -> dict[str, NDArray[Any]]:
+    def gather_many(
+        self, names: Sequence[str], rows: I64, out: Mapping[str, NDArray[Any]] | None = None
+    ) -> dict[str, NDArray[Any]]:
         """The arrays `names` of `rows`."""
         atoms = ragged_index(self._start[rows], self.n_atoms[rows])
+        place = out or {}
         return {
-            name: self._arrays[name].take(atoms if PROPERTIES[name].level == ATOM else rows, axis=0) for name in names
+            name: self._arrays[name].take(
+                atoms if PROPERTIES[name].level == ATOM else rows,
+                axis=0,
+                out=place.get(name),
+                mode="clip" if name in place else "raise",
+            )
+            for name in names
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def sampler(rows: ArrayLike, batch_size: int = 4, **options: Any) -> Sampler:
     return Sampler(which, options.pop("n_atoms", np.ones(len(which), np.int64)), batch_size, **options)
 
 
-def lists(batches: list[I64]) -> list[list[int]]:
+def lists(batches: Iterable[I64]) -> list[list[int]]:
     return [batch.tolist() for batch in batches]
 
 
@@ -49,7 +50,7 @@ def test_without_shuffling_the_order_is_that_of_the_rows() -> None:
 def test_a_short_last_batch_may_be_left_out() -> None:
     assert lists(sampler(range(5), 2, shuffle=False, drop_last=True).batches(0)) == [[0, 1], [2, 3]]
     assert lists(sampler(range(4), 2, shuffle=False, drop_last=True).batches(0)) == [[0, 1], [2, 3]]
-    assert sampler([], 2, drop_last=True).batches(0) == []
+    assert lists(sampler([], 2, drop_last=True).batches(0)) == []
 
 
 def test_batches_bounded_by_atoms_fill_up_to_the_bound() -> None:
