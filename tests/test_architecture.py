@@ -66,6 +66,7 @@ HOMES = {
     "zarr": {"store"},
     "duckdb": {"query"},
     "e3nn": {"training"},
+    "nvalchemiops": {"loader"},
     "torch": {"loader", "training", "dynamics", "evaluate", "workflow", "cli"},
 }
 """The only places that may import these libraries."""

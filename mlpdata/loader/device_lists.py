@@ -46,18 +46,28 @@ def with_edges(batch: Batch, cutoff: float) -> Batch:
         raise InputError("expected lattice vectors along periodic axes, found a configuration without. Check its cell.")
     counts = torch.zeros(batch.n_configurations + 1, dtype=torch.int32, device=batch.device)
     counts[1:] = batch.n_atoms.cumsum(0)
-    # a molecule has no volume, which only the direct search allows
-    without_volume = bool((torch.linalg.det(batch.cell.double()) == 0).any())
     arguments: dict[str, Any] = {
-        "cell": batch.cell,
+        "cell": _boxes(batch.cell, batch.pbc),
         "pbc": batch.pbc,
         "batch_ptr": counts,
         "batch_idx": batch.configuration.int(),
         "return_neighbor_list": True,
-        "method": "batch_naive" if without_volume else None,
     }
     index, _, shift = _search(batch.positions, cutoff, arguments)
     return replace(batch, edge_index=index.long(), edge_shift=shift.to(batch.positions.dtype))
+
+
+def _boxes(cell: Tensor, pbc: Tensor) -> Tensor:
+    """Cells in which each open axis has a unit vector across the periodic ones: the library wants a volume."""
+    if pbc.all():
+        return cell
+    periodic = (cell * pbc[:, :, None]).double()
+    along = torch.linalg.pinv(periodic) @ periodic  # projects on the span of the periodic vectors
+    across = torch.linalg.eigh(torch.eye(3, device=cell.device) - along).eigenvectors.transpose(1, 2)
+    n_open = (~pbc).sum(dim=1, keepdim=True)
+    place = (3 - n_open + (~pbc).cumsum(dim=1) - 1).clamp(0, 2)  # the last ones span what no periodic vector does
+    filling = across.gather(1, place[:, :, None].expand(-1, 3, 3))
+    return torch.where(pbc[:, :, None], periodic, filling).to(cell.dtype)
 
 
 def _search(positions: Tensor, cutoff: float, arguments: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

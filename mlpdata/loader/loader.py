@@ -15,8 +15,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from mlpdata.digest import sha256_json
 from mlpdata.errors import UsageError
 from mlpdata.frames import I64
-from mlpdata.loader import device_lists
 from mlpdata.loader.batch import Batch, Packer, Rows
+from mlpdata.loader.device_lists import AUTO, on_device, with_edges
 from mlpdata.loader.edge_counts import expected_edges
 from mlpdata.loader.prefetch import ahead
 from mlpdata.loader.sampler import GLOBAL, Plan, Sampler
@@ -73,7 +73,7 @@ class Loader(IterableDataset[Batch]):
         prefetch: int = 2,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        lists: str = device_lists.AUTO,
+        lists: str = AUTO,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
@@ -88,7 +88,7 @@ class Loader(IterableDataset[Batch]):
             which, source.n_atoms[which], batch_size, max_atoms, seed, shuffle, drop_last, max_edges, n_edges, sampler
         )
         self._source, self._cutoff, self._dtype, self._device = source, cutoff, dtype, torch.device(device)
-        self._lists_on_device = device_lists.on_device(lists, self._device)
+        self._lists_on_device = on_device(lists, self._device)
         self._shard = _checked_shard(rank, world_size)
         self._threads, self._prefetch = threads, max(prefetch, threads)
         self._epoch = self._position = self._start = 0
@@ -156,7 +156,7 @@ class Loader(IterableDataset[Batch]):
             pack = Packer(self._source, cutoff, self._dtype, pinned=pinned)
             return lambda rows: pack(rows).to(device)
         bare = Packer(self._source, None, self._dtype, pinned=pinned)
-        return lambda rows: device_lists.with_edges(bare(rows).to(device), cutoff)
+        return lambda rows: with_edges(bare(rows).to(device), cutoff)
 
     def _plan(self) -> Plan:
         """The batches of this epoch in this process; the last plan is kept, since its length is asked for often."""
