@@ -21,6 +21,9 @@ from mlpdata.loader.edge_counts import expected_edges
 from mlpdata.loader.prefetch import ahead
 from mlpdata.loader.sampler import GLOBAL, Plan, Sampler
 
+TOGETHER = 8
+"""Batches that a thread hands over at once where it builds no lists: to wake another thread costs half a batch."""
+
 
 class Loader(IterableDataset[Batch]):
     """Iterates over the batches of one epoch, then moves on to the next.
@@ -70,7 +73,7 @@ class Loader(IterableDataset[Batch]):
         sampler: str = GLOBAL,
         drop_last: bool = False,
         threads: int = 1,
-        prefetch: int = 2,
+        prefetch: int = 8,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         lists: str = AUTO,
@@ -138,7 +141,10 @@ class Loader(IterableDataset[Batch]):
         else:  # it is ahead of its consumer without threads, and a fork cannot use a GPU
             read, threads = Packer(self._source, self._cutoff, self._dtype), 0
             numbers = range(self._position + worker.id, len(plan), worker.num_workers)
-        with closing(ahead(lambda number: read(plan[number]), numbers, threads, self._prefetch)) as batches:
+        together = (
+            TOGETHER if self._cutoff is None or self._lists_on_device else 1
+        )  # vesin takes far longer than a hand-over
+        with closing(ahead(lambda number: read(plan[number]), numbers, threads, self._prefetch, together)) as batches:
             while True:
                 before = time.perf_counter()
                 batch = next(batches, None)

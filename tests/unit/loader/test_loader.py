@@ -41,8 +41,8 @@ class Source(FramesSource):
         return super().gather_many(names, rows, out)
 
 
-def loader(source: Source | None = None, **options: Any) -> Loader:
-    return Loader(source or Source(), np.arange(N), 4, 2.0, **options)
+def loader(source: Source | None = None, cutoff: float | None = 2.0, **options: Any) -> Loader:
+    return Loader(source or Source(), np.arange(N), 4, cutoff, **options)
 
 
 def rows(batches: Iterable[Batch]) -> list[list[int]]:
@@ -53,13 +53,14 @@ def loader_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("mlpdata-loader")]
 
 
-def test_the_order_of_batches_does_not_depend_on_threads() -> None:
+@pytest.mark.parametrize("cutoff", [None, 2.0])
+def test_the_order_of_batches_does_not_depend_on_threads(cutoff: float | None) -> None:
     expected = rows(loader(threads=0))
 
     assert len(expected) == 8
     for threads, prefetch in ((1, 1), (1, 5), (3, 2), (4, 16)):
         slow = Source(slow=expected[0] + expected[3])
-        assert rows(loader(slow, threads=threads, prefetch=prefetch)) == expected
+        assert rows(loader(slow, cutoff, threads=threads, prefetch=prefetch)) == expected
 
 
 def test_a_batch_holds_the_labels_of_its_rows() -> None:
@@ -78,10 +79,11 @@ def test_each_loop_is_an_epoch_with_an_order_of_its_own() -> None:
     assert rows(once) == second
 
 
+@pytest.mark.parametrize("cutoff", [None, 2.0])
 @pytest.mark.parametrize("threads", [0, 2])
-def test_an_error_of_a_thread_is_raised_in_the_loop_at_its_batch(threads: int) -> None:
+def test_an_error_of_a_thread_is_raised_in_the_loop_at_its_batch(threads: int, cutoff: float | None) -> None:
     order = rows(loader(threads=0))
-    reading = iter(loader(Source(bad=order[2]), threads=threads))
+    reading = iter(loader(Source(bad=order[2]), cutoff, threads=threads))
 
     assert [next(reading).rows.tolist() for _ in range(2)] == order[:2]
     with pytest.raises(CorruptError, match="found noise"):
@@ -90,7 +92,7 @@ def test_an_error_of_a_thread_is_raised_in_the_loop_at_its_batch(threads: int) -
 
 
 def test_threads_end_when_the_loop_is_left_early() -> None:
-    for _ in loader(threads=3, prefetch=6):
+    for _ in loader(threads=2, prefetch=6):
         assert loader_threads()
         break
 

@@ -54,8 +54,8 @@ def mapped(tmp_path: Path) -> Iterator[Mapped]:
         yield opened
 
 
-def loader(source: Any, **options: Any) -> Loader:
-    return Loader(source, np.arange(N), 4, 2.0, **options)
+def loader(source: Any, *, cutoff: float | None = 2.0, **options: Any) -> Loader:
+    return Loader(source, np.arange(N), 4, cutoff, **options)
 
 
 def bits(batches: Any) -> list[dict[str, bytes]]:
@@ -82,12 +82,12 @@ def in_a_fork(check: Callable[[], None]) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize("sampler", ["global", "block"])
-def test_batches_are_the_same_bits_whatever_the_threads(mapped: Mapped, sampler: str) -> None:
-    expected = bits(loader(mapped, threads=0, sampler=sampler, max_edges=20))
+@pytest.mark.parametrize("options", [{}, {"sampler": "block"}, {"max_edges": 20}, {"cutoff": None}])
+def test_batches_are_the_same_bits_whatever_the_threads(mapped: Mapped, options: Any) -> None:
+    expected = bits(loader(mapped, threads=0, **options))
 
     for threads in (1, 2, 4):
-        assert bits(loader(mapped, threads=threads, prefetch=5, sampler=sampler, max_edges=20)) == expected
+        assert bits(loader(mapped, threads=threads, prefetch=5, **options)) == expected
 
 
 @pytest.mark.parametrize("sampler", ["global", "block"])
