@@ -132,7 +132,8 @@ class Batch:
         """The batch on `device`, by one copy if it is packed; itself if it is there already."""
         if self.device == torch.device(device):
             return self
-        return self._moved(lambda tensor: tensor.to(device, non_blocking=True))
+        wait = torch.device(device).type == "cpu"  # who reads on the CPU does not wait for a stream of the GPU
+        return self._moved(lambda tensor: tensor.to(device, non_blocking=not wait))
 
     def pin_memory(self) -> Batch:
         """The batch in memory that a GPU fetches while the CPU goes on."""
