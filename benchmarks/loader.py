@@ -1,10 +1,15 @@
-"""Shuffled batches of 64 as torch tensors against the same rows of numpy memmaps, and what a training step waits."""
+"""Shuffled batches of 64 as torch tensors against the same rows of numpy memmaps, and what a training step waits.
+
+The memmaps hold what a frozen view holds: float32, energies and cells float64. The ways take turns round by round; the
+ratio is of CPU time of all threads, and of wall time in brackets. The consumer does nothing with a batch, so that a
+thread that reads ahead gains nothing and shows what it costs.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,80 +17,120 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlpdata.frames import I64, ragged_index
+from mlpdata.curate.freeze import PACKED
+from mlpdata.frames import I64, Frames, ragged_index
 from mlpdata.loader import Loader
+from mlpdata.loader.batch import GATHERED, Rows
 from mlpdata.loader.sampler import Sampler
 from mlpdata.schema.params import ModelParams
 from mlpdata.schema.properties import ATOM, PROPERTIES
+from mlpdata.store.arrays import write_arrays
+from mlpdata.store.mapping import Mapped
 from mlpdata.training.model import Potential, Statistics
 
-N_CONFIGURATIONS, BATCH_SIZE, ROUNDS = 20_000, 64, 5
-NAMES = ("atomic_numbers", "positions", "cell", "pbc", "energy", "forces", "stress")
+N_CONFIGURATIONS, BATCH_SIZE, ROUNDS = 100_000, 64, 7
+
+
+def configurations() -> Frames:
+    """Silicon of the right density and no order, with labels."""
+    random = np.random.default_rng(0)
+    n_atoms = random.integers(8, 28, N_CONFIGURATIONS)
+    total = int(n_atoms.sum())
+    return Frames(
+        n_atoms,
+        {
+            "atomic_numbers": np.full(total, 14),
+            "positions": random.uniform(0, 7, (total, 3)),
+            "cell": np.broadcast_to(7 * np.eye(3), (N_CONFIGURATIONS, 3, 3)),
+            "pbc": np.ones((N_CONFIGURATIONS, 3)),
+            "energy": random.normal(-2000, 1, N_CONFIGURATIONS),
+            "forces": random.normal(size=(total, 3)),
+            "stress": random.normal(size=(N_CONFIGURATIONS, 3, 3)),
+        },
+    )
 
 
 class Memmaps:
-    """A numpy memmap a property, float32 but for the energy: the fastest source there can be."""
+    """A numpy memmap a property: the fastest source there can be."""
 
-    def __init__(self, folder: Path) -> None:
-        rng = np.random.default_rng(0)
-        self.n_atoms = rng.integers(8, 28, N_CONFIGURATIONS)
-        self._start = np.concatenate(([0], np.cumsum(self.n_atoms)))
-        self._arrays = {name: self._written(folder / f"{name}.npy", name, rng) for name in NAMES}
+    def __init__(self, folder: Path, frames: Frames) -> None:
+        self.n_atoms, self._start = frames.n_atoms, frames.atom_start
+        self._arrays = {name: self._written(folder / f"{name}.npy", name, frames) for name in GATHERED}
 
-    def _written(self, path: Path, name: str, rng: np.random.Generator) -> NDArray[Any]:
-        row = PROPERTIES[name]
-        shape = (int(self._start[-1]) if row.level == ATOM else N_CONFIGURATIONS, *row.shape)
-        dtype = np.float32 if row.dtype == "float64" and name != "energy" else row.dtype
-        values = {"atomic_numbers": 14, "pbc": 1, "cell": 7 * np.eye(3)}.get(name)
-        np.save(path, (rng.uniform(0, 7, shape) if values is None else np.broadcast_to(values, shape)).astype(dtype))
+    def _written(self, path: Path, name: str, frames: Frames) -> NDArray[Any]:
+        np.save(path, frames.get(name).astype(PACKED.get(name, PROPERTIES[name].dtype)))
         return np.load(path, mmap_mode="r")
 
-    def gather_many(self, names: Sequence[str], rows: I64) -> dict[str, NDArray[Any]]:
+    def gather_many(
+        self, names: Sequence[str], rows: I64, out: Mapping[str, NDArray[Any]] | None = None
+    ) -> dict[str, NDArray[Any]]:
         """The arrays `names` of `rows`."""
         atoms = ragged_index(self._start[rows], self.n_atoms[rows])
+        given = out or {}
         return {
-            name: self._arrays[name].take(atoms if PROPERTIES[name].level == ATOM else rows, axis=0) for name in names
+            name: self._arrays[name].take(
+                atoms if PROPERTIES[name].level == ATOM else rows,
+                axis=0,
+                out=given.get(name),
+                mode="clip" if name in given else "raise",
+            )
+            for name in names
         }
 
 
-def rate(batches: Callable[[], Any], count: int) -> float:
-    start = time.perf_counter()
-    for _ in batches():
+def spent(batches: Iterable[Any], count: int) -> tuple[float, float]:
+    """CPU and wall time of a batch [us]."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    for _ in batches:
         pass
-    return count / (time.perf_counter() - start)
+    return 1e6 * (time.process_time() - cpu) / count, 1e6 * (time.perf_counter() - wall) / count
 
 
-def batches_per_second(source: Memmaps) -> None:
-    rows = np.arange(N_CONFIGURATIONS)
-    order = Sampler(rows, source.n_atoms, BATCH_SIZE).batches(0)
-    ways: dict[str, Callable[[], Any]] = {
-        "numpy memmap": lambda: (source.gather_many(NAMES, batch) for batch in order),
-        "loader, in the thread of the caller": lambda: Loader(source, rows, BATCH_SIZE, None, threads=0),
-        "loader, one thread ahead": lambda: Loader(source, rows, BATCH_SIZE, None),
-        "loader with edges to 5 angstrom": lambda: Loader(source, rows[:2048], BATCH_SIZE, 5.0),
+def batches_per_second(memmaps: Memmaps, view: Mapped, store: Mapped) -> None:
+    def loader(
+        source: Rows, rows: I64, cutoff: float | None = None, threads: int = 1
+    ) -> Callable[[int], Iterable[Any]]:
+        return lambda epoch: Loader(source, rows, BATCH_SIZE, cutoff, seed=epoch, threads=threads)
+
+    rows = np.random.default_rng(1).permutation(N_CONFIGURATIONS)[: 400 * BATCH_SIZE]
+    few = rows[: 8 * BATCH_SIZE]
+    sampler = Sampler(rows, memmaps.n_atoms[rows], BATCH_SIZE)
+    ways: dict[str, tuple[Callable[[int], Iterable[Any]], int]] = {
+        "numpy memmap": (lambda epoch: (memmaps.gather_many(GATHERED, batch) for batch in sampler.batches(epoch)), 400),
+        "loader on the memmaps, in the thread of the caller": (loader(memmaps, rows, threads=0), 400),
+        "loader on a frozen view, in the thread of the caller": (loader(view, rows, threads=0), 400),
+        "loader on a frozen view, one thread ahead": (loader(view, rows), 400),
+        "loader on a frozen view, two threads ahead": (loader(view, rows, threads=2), 400),
+        "loader on a store in double precision, in the thread of the caller": (loader(store, rows, threads=0), 400),
+        "loader on a frozen view with edges to 5 angstrom": (loader(view, few, cutoff=5.0), 8),
     }
-    counts = [len(order)] * 3 + [2048 // BATCH_SIZE]
-    pairs = list(zip(ways.values(), counts, strict=True))
-    best = np.array([[rate(way, count) for way, count in pairs] for _ in range(ROUNDS)]).max(axis=0)
-    for name, found in zip(ways, best, strict=True):
-        print(f"{name}: {found:.0f} batches/s, {found / best[0]:.2f} of memmap")
+    times = np.array([[spent(way(epoch), count) for way, count in ways.values()] for epoch in range(ROUNDS)])
+    best = times[1:].min(axis=0)  # the first round verifies checksums
+    for name, (cpu, wall) in zip(ways, best, strict=True):
+        ratios = f"{best[0, 0] / cpu:.2f} of memmap in CPU time ({best[0, 1] / wall:.2f} in wall time)"
+        print(f"{name}: {cpu:.0f} us of CPU time a batch, {ratios}")
 
 
-def waiting(source: Memmaps) -> None:
+def waiting(source: Rows) -> None:
     model = Potential(ModelParams(), {14: -150.0}, Statistics(1.0, 25.0, 0.0)).train()
     loader = Loader(source, np.arange(256), 8, 5.0)
     before = time.perf_counter()
     for batch in loader:
         torch.nan_to_num(model(batch).forces).square().sum().backward()
-    spent = time.perf_counter() - before
-    print(f"training steps of 8 configurations: {100 * loader.waited / spent:.1f} % of the time waiting for batches")
+    elapsed = time.perf_counter() - before
+    print(f"training steps of 8 configurations: {100 * loader.waited / elapsed:.1f} % of the time waiting for batches")
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        source = Memmaps(Path(folder))
-        batches_per_second(source)
-        waiting(source)
+    with tempfile.TemporaryDirectory() as name:
+        folder, frames = Path(name), configurations()
+        memmaps = Memmaps(folder, frames)
+        view, store = (
+            Mapped([(folder / place, write_arrays(folder / place, [frames], kept))])
+            for place, kept in (("view", PACKED), ("store", {}))
+        )
+        batches_per_second(memmaps, view, store)
+        waiting(view)
 
 
 if __name__ == "__main__":

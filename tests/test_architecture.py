@@ -73,6 +73,7 @@ HOMES = {
     "duckdb": {"query"},
     "obstore": {"store"},
     "e3nn": {"training"},
+    "nvalchemiops": {"loader"},
     "torch": {"loader", "training", "dynamics", "evaluate", "workflow", "cli"},
 }
 """The only places that may import these libraries."""

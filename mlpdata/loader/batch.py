@@ -1,18 +1,19 @@
-"""Batch: a block of configurations as torch tensors, with its neighbour lists."""
+"""Batch: a block of configurations as torch tensors, views of one buffer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from mlpdata.frames import I64, Frames, ragged_index
-from mlpdata.neighbors import NO_EDGES, neighbor_lists
+from mlpdata.loader.packing import AXES, Packing, as_tensors
+from mlpdata.neighbors import neighbor_lists
 from mlpdata.schema.properties import ATOM, PROPERTIES
 
 
@@ -24,8 +25,13 @@ class Rows(Protocol):
         """Atoms of each configuration, shape (n_configurations,)."""
         ...
 
-    def gather_many(self, names: Sequence[str], rows: I64) -> dict[str, NDArray[Any]]:
-        """Properties of `rows` in their order, per-atom arrays concatenated; where absent, their sentinels."""
+    def gather_many(
+        self, names: Sequence[str], rows: I64, out: Mapping[str, NDArray[Any]] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Properties of `rows` in their order, per-atom arrays concatenated; where absent, their sentinels.
+
+        Those that `out` has an array for, of the dtype of the source, are written there.
+        """
         ...
 
 
@@ -40,10 +46,19 @@ class FramesSource:
         """Atoms of each configuration, shape (n_configurations,)."""
         return self._frames.n_atoms
 
-    def gather_many(self, names: Sequence[str], rows: I64) -> dict[str, NDArray[Any]]:
-        """Properties of `rows` in their order, per-atom arrays concatenated; where absent, their sentinels."""
+    def gather_many(
+        self, names: Sequence[str], rows: I64, out: Mapping[str, NDArray[Any]] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Properties of `rows` in their order, per-atom arrays concatenated; where absent, their sentinels.
+
+        Those that `out` has an array for, of the dtype of the source, are written there.
+        """
         atoms = ragged_index(self._frames.atom_start[rows], self.n_atoms[rows])
-        return {name: self._take(name, atoms if PROPERTIES[name].level == ATOM else rows) for name in names}
+        found = {name: self._take(name, atoms if PROPERTIES[name].level == ATOM else rows) for name in names}
+        for name, array in (out or {}).items():
+            array[...] = found[name]
+            found[name] = array
+        return found
 
     def _take(self, name: str, index: I64) -> NDArray[Any]:
         if name not in self._frames:
@@ -83,6 +98,15 @@ class Batch:
     """Whole lattice vectors between them, dtype of positions, shape (e, 3)."""
     rows: Tensor
     """Row of each configuration in its source, int64, shape (b,)."""
+    _packed: tuple[Packing, Tensor] | None = field(default=None, init=False, repr=False)
+    """The buffer that all of them are views of; None where they were put together, as by `dataclasses.replace`."""
+
+    @classmethod
+    def of(cls, packing: Packing, buffer: Tensor, tensors: dict[str, Tensor] | None = None) -> Batch:
+        """The batch whose tensors lie in `buffer`."""
+        batch = object.__new__(cls)  # past __init__, which sets a dozen frozen fields one by one
+        batch.__dict__.update(tensors or packing.tensors(buffer), _packed=(packing, buffer))
+        return batch
 
     @property
     def n_configurations(self) -> int:
@@ -95,57 +119,109 @@ class Batch:
         return self.positions.device
 
     @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All of them, by name."""
+        return {name: getattr(self, name) for name in AXES}
+
+    @property
     def nbytes(self) -> int:
         """Memory of the tensors [bytes]."""
-        return sum(getattr(self, field.name).nbytes for field in fields(self))
+        return sum(tensor.nbytes for tensor in self.tensors.values())
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on `device`; itself if it is there already."""
+        """The batch on `device`, by one copy if it is packed; itself if it is there already."""
         if self.device == torch.device(device):
             return self
-        return Batch(**{field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)})
+        wait = torch.device(device).type == "cpu"  # who reads on the CPU does not wait for a stream of the GPU
+        return self._moved(lambda tensor: tensor.to(device, non_blocking=not wait))
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU fetches while the CPU goes on."""
+        return self._moved(lambda tensor: tensor.pin_memory())
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        if self._packed is None:
+            return Batch(**{name: move(tensor) for name, tensor in self.tensors.items()})
+        packing, buffer = self._packed
+        return Batch.of(packing, move(buffer))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process as one buffer: a dozen tensors would be a dozen files of shared memory."""
+        if self._packed is None:
+            return _put_together, (self.tensors,)
+        packing, buffer = self._packed
+        return _unpacked, (buffer, *packing.counts, packing.dtype)
 
 
-_GATHERED: dict[str, DTypeLike | None] = {
-    "atomic_numbers": np.int64,
-    "positions": None,
-    "cell": None,
-    "pbc": np.bool_,
-    "energy": np.float64,
-    "forces": None,
-    "stress": None,
-}
-"""What is read of each configuration, with its dtype where that does not follow the caller's."""
+def _put_together(tensors: dict[str, Tensor]) -> Batch:
+    return Batch(**tensors)
 
 
-def collate(source: Rows, rows: ArrayLike, cutoff: float | None, dtype: torch.dtype = torch.float32) -> Batch:
-    """The configurations at `rows`, in that order, with their edges.
+def _unpacked(buffer: Tensor, n_configurations: int, n_atoms: int, n_edges: int, dtype: torch.dtype) -> Batch:
+    return Batch.of(Packing(n_configurations, n_atoms, n_edges, dtype), buffer)
+
+
+GATHERED = ("atomic_numbers", "positions", "cell", "pbc", "energy", "forces", "stress")
+"""What is read of each configuration."""
+
+
+class Packer:
+    """Reads batches of a source, each into a buffer of its own.
+
+    What the source stores in the batch's own type is gathered straight into the buffer; the rest is converted into it
+    in one pass. Nothing is done for a single configuration but its neighbour list, which vesin builds one at a time.
 
     Args:
         source: where they are read.
-        rows: indices, shape (b,).
-        cutoff: longest edge [angstrom]; None for a batch without edges.
+        cutoff: longest edge [angstrom]; None for batches without edges.
         dtype: float32 or float64, of everything real but the energy.
-
-    Raises:
-        InputError: a configuration that has no neighbour list, such as a periodic one without a cell.
+        pinned: in memory that a GPU fetches while the CPU goes on.
     """
-    which = np.array(rows, np.int64)
-    array = source.gather_many(tuple(_GATHERED), which)
-    n_atoms = source.n_atoms[which]
-    edges = NO_EDGES
-    if cutoff is not None:
-        edges = neighbor_lists(array["positions"], array["cell"], array["pbc"], n_atoms, cutoff)
-    # numpy converts on the one core of a prefetch thread; torch would rouse its whole pool for each of these arrays
-    real = np.float32 if dtype == torch.float32 else np.float64
-    array = {name: array[name].astype(kind or real, copy=False) for name, kind in _GATHERED.items()}
-    tensor = {name: torch.from_numpy(values) for name, values in array.items()}
-    tensor["cell"].nan_to_num_(nan=0.0)
-    return Batch(
-        **tensor,
-        n_atoms=torch.from_numpy(n_atoms),
-        configuration=torch.from_numpy(np.repeat(np.arange(len(which)), n_atoms)),
-        edge_index=torch.from_numpy(edges.edge_index),
-        edge_shift=torch.from_numpy(edges.edge_shift.astype(real)),
-        rows=torch.from_numpy(which),
-    )
+
+    def __init__(self, source: Rows, cutoff: float | None, dtype: torch.dtype, *, pinned: bool = False) -> None:
+        self._source, self._cutoff, self._dtype, self._pinned = source, cutoff, dtype, pinned
+        stored = source.gather_many(GATHERED, np.empty(0, np.int64))
+        wanted = self._packing(np.empty(0, np.int64)).arrays(torch.empty(0, dtype=torch.uint8))
+        self._same = tuple(name for name in GATHERED if stored[name].dtype == wanted[name].dtype)
+        self._converted = tuple(name for name in GATHERED if name not in self._same)
+
+    def __call__(self, rows: ArrayLike) -> Batch:
+        """The configurations at `rows`, in that order.
+
+        Raises:
+            InputError: a configuration that has no neighbour list, such as a periodic one without a cell.
+        """
+        which = np.asarray(rows, np.int64)
+        n_atoms = self._source.n_atoms[which]
+        packing = self._packing(n_atoms)
+        buffer = packing.buffer(pinned=self._pinned)
+        array = packing.arrays(buffer)
+        read = self._source.gather_many(GATHERED, which, {name: array[name] for name in self._same})
+        for name in self._converted:
+            np.copyto(array[name], read[name], casting="unsafe")
+        np.copyto(array["cell"], 0.0, where=np.isnan(array["cell"]))
+        array["rows"][...], array["n_atoms"][...] = which, n_atoms
+        array["configuration"][...] = np.arange(len(which)).repeat(n_atoms)
+        if self._cutoff is not None:
+            packing, buffer, array = self._with_edges(packing, buffer, read, n_atoms)
+        return Batch.of(packing, buffer, as_tensors(array))
+
+    def _packing(self, n_atoms: I64) -> Packing:
+        return Packing(len(n_atoms), int(n_atoms.sum()), 0, self._dtype)
+
+    def _with_edges(
+        self, packing: Packing, buffer: Tensor, read: Mapping[str, NDArray[Any]], n_atoms: I64
+    ) -> tuple[Packing, Tensor, dict[str, NDArray[Any]]]:
+        """The same in a buffer that has room for the edges: the copy is nothing beside the search for them."""
+        edges = neighbor_lists(read["positions"], read["cell"], read["pbc"], n_atoms, self._cutoff or 0.0)
+        whole = packing.with_edges(edges.edge_index.shape[1])
+        longer = whole.buffer(pinned=self._pinned)
+        longer.numpy()[: packing.head] = buffer.numpy()[: packing.head]
+        array = whole.arrays(longer)
+        array["edge_index"][...], array["edge_shift"][...] = edges
+        return whole, longer, array
+
+
+def collate(source: Rows, rows: ArrayLike, cutoff: float | None, dtype: torch.dtype = torch.float32) -> Batch:
+    """The configurations at `rows` of a source, in that order, with their edges. See `Packer`."""
+    return Packer(source, cutoff, dtype)(rows)
