@@ -1,0 +1,111 @@
+"""Shuffled batches of 64, store to array, and how quickly configurations in memory are written.
+
+Each peer is opened anew beside a numpy memmap of the same numbers and type. The two take turns batch by batch, in
+alternating order, and the CPU time of all threads counts; so the ratio stands on a noisy machine.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mlpdata.frames import I64, Frames
+from store.configurations import block
+from store.peers import MEMMAP, MEMMAP_F32, OTHERS, OURS, Batch, Peer
+from store.report import Spent, spent, table
+
+N_ATOMS = (10, 30)
+BATCH = 64
+LATER_EPOCHS = 3
+PATIENCE = 20.0
+"""Most CPU time of one peer in one epoch [s]; what is slower reads a part of it."""
+
+Reader = Callable[[I64], Batch]
+
+
+def figures(folder: Path, n_configurations: int, only: Sequence[str] = ()) -> Iterator[str]:
+    """Markdown: batches, then writing."""
+    frames = block(n_configurations, N_ATOMS, seed=0)
+    for memmap in (MEMMAP, MEMMAP_F32):
+        memmap.write(_fresh(folder, memmap), frames)
+    reading, writing = [], []
+    for peer in (*OURS, *OTHERS):
+        if only and not any(word in peer.name for word in only):
+            continue
+        part = frames if peer.most >= len(frames) else frames.select(np.arange(peer.most))
+        place = _fresh(folder, peer)
+        took = spent(lambda part=part, place=place, peer=peer: peer.write(place, part))
+        reading.append(_read(folder, peer, part))
+        if peer.writes:
+            writing.append((peer, len(part), took, _size(place)))
+        shutil.rmtree(place)
+        print(*reading[-1], f"written in {took.cpu:.1f} s", sep="  ", flush=True)
+    yield f"## Shuffled batches of {BATCH}, store to array\n\n{__doc__.split(chr(10), 2)[2].strip()}\n\n" + table(
+        ("what", "first epoch, of memmap", "later epochs, of memmap", "configurations/s", "checks what it reads", "of"), reading
+    )  # fmt: skip
+    yield "## Writing from memory\n\nUntil the library says that it is done; mlpdata stages, checks and commits.\n\n" + table(
+        ("what", "configurations/s of CPU time", "of mlpdata", "configurations/s of wall time", "bytes a configuration"),
+        _written(writing),
+    )
+
+
+def _fresh(folder: Path, peer: Peer) -> Path:
+    place = folder / peer.name.replace(" ", "-")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    return place
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _read(folder: Path, peer: Peer, frames: Frames) -> tuple[str, ...]:
+    """A line of the table of reading."""
+    memmap = MEMMAP_F32 if peer.dtype == "float32" else MEMMAP
+    random = np.random.default_rng(0)
+    mine, other = peer.open(folder / peer.name.replace(" ", "-")), memmap.open(folder / memmap.name.replace(" ", "-"))
+    first, n_first = _epoch(mine, other, random.permutation(len(frames)), peer)
+    later = [_epoch(mine, other, random.permutation(len(frames)), peer) for _ in range(LATER_EPOCHS)]
+    cpu, reference = sum(one[0].cpu for one, _ in later), sum(one[1].cpu for one, _ in later)
+    n_later = sum(n for _, n in later)
+    of = f"{n_first:,} of {len(frames):,}" if n_first < len(frames) else f"{len(frames):,}"
+    return (
+        peer.name, _ratio(first[1].cpu / first[0].cpu), _ratio(reference / cpu), f"{n_later / cpu:,.0f}", peer.verifies, of
+    )  # fmt: skip
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
+
+
+def _epoch(mine: Reader, other: Reader, order: I64, peer: Peer) -> tuple[tuple[Spent, Spent], int]:
+    """What both took, and how many configurations they read."""
+    took = (Spent(), Spent())
+    found: list[Batch] = [{}, {}]
+    for number, start in enumerate(range(0, len(order), BATCH)):
+        rows = order[start : start + BATCH]
+        for turn in (number % 2, 1 - number % 2):
+            with took[turn].counting():
+                found[turn] = (mine, other)[turn](rows)
+        if number % 97 == 0:
+            _same(*found, peer)
+        if took[0].cpu > PATIENCE:
+            return took, start + len(rows)
+    return took, len(order)
+
+
+def _same(mine: Batch, other: Batch, peer: Peer) -> None:
+    for name, expected in other.items():
+        assert np.array_equal(mine[name], expected), f"{peer.name} gives other {name}"
+        assert mine[name].dtype == expected.dtype, f"{peer.name} gives {name} as {mine[name].dtype}"
+
+
+def _written(rows: list[tuple[Peer, int, Spent, int]]) -> Iterator[tuple[str, ...]]:
+    ours = next((n / took.cpu for peer, n, took, _ in rows if peer.packages == "mlpdata"), float("nan"))
+    for peer, n, took, size in rows:
+        name = peer.name if n == max(count for _, count, _, _ in rows) else f"{peer.name} ({n:,} configurations)"
+        yield name, f"{n / took.cpu:,.0f}", f"{n / took.cpu / ours:.2f}", f"{n / took.wall:,.0f}", f"{size / n:,.0f}"
