@@ -50,21 +50,20 @@ def milliseconds(seconds: float) -> str:
     return f"{1e3 * seconds:,.{0 if seconds >= 0.1 else 1}f} ms"
 
 
+def explained(docstring: str | None) -> str:
+    """What a module says below its first line, without how to run it."""
+    return (docstring or "").split("\n\n")[1].strip()
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def drop_from_memory(folder: Path) -> str:
-    """Take the files below `folder` out of the page cache; says how."""
-    os.sync()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    try:
-        Path("/proc/sys/vm/drop_caches").write_text("1")
-    except OSError:
-        return "posix_fadvise(DONTNEED) on every file"
-    return "/proc/sys/vm/drop_caches"
+def drop_from_memory(files: Iterable[Path]) -> None:
+    """Take files that nobody maps out of the page cache."""
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -15,13 +15,15 @@ import numpy as np
 from mlpdata.frames import I64, Frames
 from store.configurations import block
 from store.peers import MEMMAP, MEMMAP_F32, OTHERS, OURS, Batch, Peer
-from store.report import Spent, spent, table
+from store.report import Spent, explained, spent, table
 
 N_ATOMS = (10, 30)
 BATCH = 64
 LATER_EPOCHS = 3
 PATIENCE = 20.0
 """Most CPU time of one peer in one epoch [s]; what is slower reads a part of it."""
+
+HEADER = ("what", "first epoch, of memmap", "later epochs, of memmap", "configurations/s", "checks what it reads", "of")
 
 Reader = Callable[[I64], Batch]
 
@@ -43,17 +45,29 @@ def figures(folder: Path, n_configurations: int, only: Sequence[str] = ()) -> It
             writing.append((peer, len(part), took, _size(place)))
         shutil.rmtree(place)
         print(*reading[-1], f"written in {took.cpu:.1f} s", sep="  ", flush=True)
-    yield f"## Shuffled batches of {BATCH}, store to array\n\n{__doc__.split(chr(10), 2)[2].strip()}\n\n" + table(
-        ("what", "first epoch, of memmap", "later epochs, of memmap", "configurations/s", "checks what it reads", "of"), reading
-    )  # fmt: skip
-    yield "## Writing from memory\n\nUntil the library says that it is done; mlpdata stages, checks and commits.\n\n" + table(
-        ("what", "configurations/s of CPU time", "of mlpdata", "configurations/s of wall time", "bytes a configuration"),
-        _written(writing),
+    yield f"## Shuffled batches of {BATCH}, store to array\n\n{explained(__doc__)}\n\n" + table(HEADER, reading)
+    yield (
+        "## Writing from memory\n\nUntil the library says that it is done; mlpdata stages, checks and commits.\n\n"
+        + table(
+            (
+                "what",
+                "configurations/s of CPU time",
+                "of mlpdata",
+                "configurations/s of wall time",
+                "bytes a configuration",
+            ),
+            _written(writing),
+        )
     )
 
 
+def place_of(folder: Path, peer: Peer) -> Path:
+    """Where a peer keeps its files."""
+    return folder / peer.name.replace(",", "").replace(" ", "-")
+
+
 def _fresh(folder: Path, peer: Peer) -> Path:
-    place = folder / peer.name.replace(" ", "-")
+    place = place_of(folder, peer)
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     return place
@@ -66,16 +80,21 @@ def _size(folder: Path) -> int:
 def _read(folder: Path, peer: Peer, frames: Frames) -> tuple[str, ...]:
     """A line of the table of reading."""
     memmap = MEMMAP_F32 if peer.dtype == "float32" else MEMMAP
+    mine, other = peer.open(place_of(folder, peer)), memmap.open(place_of(folder, memmap))
+    return compared(peer, mine, other, len(frames))
+
+
+def compared(
+    peer: Peer, mine: Reader, other: Reader, n_configurations: int, most: int | None = None
+) -> tuple[str, ...]:
+    """A line of the table of reading: a first epoch and later ones, of at most `most` configurations each."""
     random = np.random.default_rng(0)
-    mine, other = peer.open(folder / peer.name.replace(" ", "-")), memmap.open(folder / memmap.name.replace(" ", "-"))
-    first, n_first = _epoch(mine, other, random.permutation(len(frames)), peer)
-    later = [_epoch(mine, other, random.permutation(len(frames)), peer) for _ in range(LATER_EPOCHS)]
-    cpu, reference = sum(one[0].cpu for one, _ in later), sum(one[1].cpu for one, _ in later)
-    n_later = sum(n for _, n in later)
-    of = f"{n_first:,} of {len(frames):,}" if n_first < len(frames) else f"{len(frames):,}"
-    return (
-        peer.name, _ratio(first[1].cpu / first[0].cpu), _ratio(reference / cpu), f"{n_later / cpu:,.0f}", peer.verifies, of
-    )  # fmt: skip
+    epochs = [_epoch(mine, other, random.permutation(n_configurations)[:most], peer) for _ in range(1 + LATER_EPOCHS)]
+    (first, n_first), later = epochs[0], epochs[1:]
+    cpu, reference = (sum(took[which].cpu for took, _ in later) for which in (0, 1))
+    of = f"{n_first:,} of {n_configurations:,}" if n_first < n_configurations else f"{n_configurations:,}"
+    rate = f"{sum(n for _, n in later) / cpu:,.0f}"
+    return peer.name, _ratio(first[1].cpu / first[0].cpu), _ratio(reference / cpu), rate, peer.verifies, of
 
 
 def _ratio(value: float) -> str:

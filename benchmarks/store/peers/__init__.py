@@ -49,7 +49,9 @@ class Peer:
 
 
 MEMMAP = Peer("numpy memmap", "numpy", flat.write, flat.Flat, writes=False)
-MEMMAP_F32 = Peer("numpy memmap, f32", "numpy", partial(flat.write, dtype="float32"), flat.Flat, "float32", writes=False)
+MEMMAP_F32 = Peer(
+    "numpy memmap, f32", "numpy", partial(flat.write, dtype="float32"), flat.Flat, "float32", writes=False
+)
 CHECKED = "yes, once an opening"
 
 OURS = (

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from mlpdata.frames import I64, Frames
 
 
-
 def write(folder: Path, frames: Frames) -> None:
     """One transaction a thousand configurations, synced by LMDB as it commits."""
     starts = frames.atom_start.tolist()
