@@ -37,6 +37,8 @@ class Placed:
     """The file; None for blank rows."""
     record: FileRecord | None
     """Its checksums."""
+    filled: int
+    """Rows that configurations have: the first ones; nobody reads the padding after them."""
 
 
 def open_shards(
@@ -49,7 +51,7 @@ def open_shards(
     """
     record = manifest.arrays.get(name)
     if record is None:
-        yield Placed(base, rows, None, None)
+        yield Placed(base, rows, None, None, rows)
         return
     if (record.dtype, record.shape, record.rows) != (expected.dtype, expected.shape, rows):
         raise CorruptError(
@@ -62,9 +64,10 @@ def open_shards(
         file = manifest.files.get(place)
         if file is None:
             raise CorruptError(f"expected {place} in the manifest, found no such file.", path=folder)
-        padded = record.grid.padded(record.rows_of(shard))
+        filled = record.rows_of(shard)
+        padded = record.grid.padded(filled)
         _check_index(folder / place, file, record, shard)
-        yield Placed(base + shard * record.shard_rows, padded, folder / place, file)
+        yield Placed(base + shard * record.shard_rows, padded, folder / place, file, filled)
 
 
 def _check_index(path: Path, file: FileRecord, record: ArrayRecord, shard: int) -> None:
