@@ -152,7 +152,7 @@ def _named(snapshot: OpenSnapshot, answer: pa.Table, whole: bool) -> dict[Key, i
     rows = [row for row in counted if row["named_sum"]]
     if not whole:
         _refuse_parts([row for row in rows if row["named_sum"] < row["named_count"]])
-    segments = snapshot.record.segments
+    segments = snapshot.state.segments
     return {(segments[row["segment"]], row["calculation_record"]): row["named_count"] for row in rows}
 
 

@@ -27,9 +27,9 @@ def emit_script(snapshot: OpenSnapshot, store: Path, query: str | None = None) -
         NotFound: the snapshot has no files.
     """
     hidden: dict[str, list[str]] = {}
-    for retraction in snapshot.record.retracted:
-        hidden.setdefault(retraction.segment, []).append(retraction.calculation)
-    if not snapshot.record.segments:
+    for segment, record in snapshot.state.hidden:
+        hidden.setdefault(segment, []).append(record)
+    if not snapshot.state.segments:
         raise NotFound("expected a snapshot with files, found an empty one. `mlpdata ingest` fills it.", path=store)
     amended = snapshot.amended()
     lines = [
@@ -41,7 +41,7 @@ def emit_script(snapshot: OpenSnapshot, store: Path, query: str | None = None) -
     for name in TABLES:
         parts = [
             _part(store, segment, name, hidden.get(segment, []), segment in amended and name in AMENDED)
-            for segment in snapshot.record.segments
+            for segment in snapshot.state.segments
         ]
         distinct = "DISTINCT " if name == "methods" else ""
         union = "\nUNION ALL BY NAME ".join(parts)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,6 +30,9 @@ RADII = np.nan_to_num(COVALENT_RADII, nan=1.7)
 """Covalent radii [angstrom]; those past curium, which nobody measured, as large as curium's."""
 MAX_IMAGES = 1_000_000
 """Most images of one cell that are searched: a cell that a damaged file flattens to nothing has no end of them."""
+
+FEW = 32
+"""Atoms up to which the distances of all pairs are worked out at once, rather than by cell lists one by one."""
 
 _threads = threading.local()
 
@@ -80,9 +82,14 @@ def neighbor_lists(positions: F64, cell: F64, pbc: ArrayLike, n_atoms: ArrayLike
         InputError, LimitExceeded: as `neighbor_list`.
     """
     pairs, shifts = [NO_EDGES.edge_index.T], [NO_EDGES.edge_shift]
-    for first, (pair, shift) in _each(positions, cell, pbc, n_atoms, _finder(cutoff, "PS")):
+    periodic, finder = np.asarray(pbc, bool), _finder(cutoff, "PS")
+    boxes = _boxes(np.asarray(cell, np.float64), periodic, cutoff)
+    positions, first = np.ascontiguousarray(positions, np.float64), 0
+    for count, box, axes in zip(np.asarray(n_atoms).tolist(), boxes, periodic, strict=True):
+        pair, shift = finder(positions[first : first + count], box, axes)
         pairs.append(pair.view(np.int64) + first)
         shifts.append(shift.copy())
+        first += count
     return Edges(np.ascontiguousarray(np.concatenate(pairs).T), np.concatenate(shifts))
 
 
@@ -101,9 +108,72 @@ def closest_pairs(frames: Frames, cutoff: float = CLOSE) -> Closest:
     Raises:
         InputError, LimitExceeded: as `neighbor_list`.
     """
+    n_atoms, periodic = np.asarray(frames.n_atoms), np.asarray(frames.pbc, bool)
+    box = _boxes(frames.cell, periodic, cutoff)
+    few = _within_one_image(box, periodic, cutoff) & (n_atoms <= FEW)
+    found = Closest(*np.full((2, len(n_atoms)), np.nan))
+    for count in np.unique(n_atoms[few]).tolist():
+        rows = np.flatnonzero(few & (n_atoms == count))
+        atoms = np.add.outer(frames.atom_start[rows], np.arange(count))
+        closest = _closest_of_few(frames.positions[atoms], frames.atomic_numbers[atoms], box[rows], cutoff)
+        found.distance[rows], found.ratio[rows] = closest
+    rows = np.flatnonzero(~few)
+    if len(rows):
+        found.distance[rows], found.ratio[rows] = _closest_of_many(frames, rows, box, cutoff)
+    return found
+
+
+def _within_one_image(box: F64, periodic: NDArray[np.bool_], cutoff: float) -> NDArray[np.bool_]:
+    """Whether two atoms within the cutoff are so by one image only, in all directions or none, shape (n_configurations,).
+
+    Where a cell is higher than two cutoffs, fractional differences between atoms within the cutoff are below a half.
+    """
+    whole: NDArray[np.bool_] = np.logical_and.reduce(periodic, axis=1)
+    reciprocal = np.linalg.inv(_or_identity(box, whole))
+    lowest: F64 = 1 / np.linalg.norm(reciprocal, axis=1).max(axis=1)
+    found: NDArray[np.bool_] = np.where(whole, lowest > 2 * cutoff, ~np.logical_or.reduce(periodic, axis=1))
+    return found
+
+
+def _closest_of_few(positions: F64, atomic_numbers: NDArray[Any], box: F64, cutoff: float) -> Closest:
+    """The closest two atoms by all differences at once.
+
+    Args:
+        positions: shape (n_configurations, n_atoms, 3).
+        atomic_numbers: shape (n_configurations, n_atoms).
+        box: as of `_boxes`: all axes of a configuration are periodic, or none and zero.
+        cutoff: largest distance [angstrom].
+    """
+    one, other = np.triu_indices(positions.shape[1], 1)
+    apart = positions[:, other] - positions[:, one]
+    periodic = np.logical_or.reduce(box != 0, axis=(1, 2))
+    if periodic.any():
+        inverse = np.linalg.inv(_or_identity(box, periodic))
+        apart -= np.rint(apart @ inverse) @ box
+    distance = np.sqrt((apart * apart).sum(axis=2))
+    distance[distance >= cutoff] = np.inf
+    radii = RADII[atomic_numbers]
+    ratio = distance / (radii[:, one] + radii[:, other])
+    return Closest(*(_or_nan(values.min(axis=1, initial=np.inf)) for values in (distance, ratio)))
+
+
+def _or_identity(box: F64, some: NDArray[np.bool_]) -> F64:
+    found: F64 = np.where(np.expand_dims(some, (1, 2)), box, np.eye(3))
+    return found
+
+
+def _or_nan(values: F64) -> F64:
+    return np.where(np.isinf(values), np.nan, values)
+
+
+def _closest_of_many(frames: Frames, rows: I64, box: F64, cutoff: float) -> Closest:
+    """The closest two atoms of the configurations `rows`, each by its cell lists."""
     pairs, distances, counts = [NO_EDGES.edge_index.T], [np.empty(0)], []
     finder = _finder(cutoff, "Pd")
-    for first, (pair, distance) in _each(frames.positions, frames.cell, frames.pbc, frames.n_atoms, finder):
+    for row in rows.tolist():
+        first = int(frames.atom_start[row])
+        place = np.ascontiguousarray(frames.positions[first : first + int(frames.n_atoms[row])], np.float64)
+        pair, distance = finder(place, box[row], frames.pbc[row] != 0)
         pairs.append(pair.view(np.int64) + first)
         distances.append(distance.copy())
         counts.append(len(distance))
@@ -119,19 +189,6 @@ def _smallest(values: F64, counts: I64) -> F64:
     if len(values):
         smallest[counts > 0] = np.minimum.reduceat(values, starts[counts > 0])
     return smallest
-
-
-def _each(
-    positions: F64, cell: F64, pbc: ArrayLike, n_atoms: ArrayLike, finder: _Finder
-) -> Iterator[tuple[int, tuple[NDArray[Any], ...]]]:
-    """First atom and neighbours of each configuration; the arrays are overwritten by the next one."""
-    periodic = np.asarray(pbc, dtype=bool)
-    boxes = _boxes(np.asarray(cell, np.float64), periodic, finder.cutoff)
-    positions = np.ascontiguousarray(positions, np.float64)
-    first = 0
-    for count, box, axes in zip(np.asarray(n_atoms).tolist(), boxes, periodic, strict=True):
-        yield first, finder(positions[first : first + count], box, axes)
-        first += count
 
 
 def _boxes(cell: F64, periodic: NDArray[np.bool_], cutoff: float) -> F64:

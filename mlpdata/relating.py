@@ -121,7 +121,7 @@ def _among(column: pa.ChunkedArray, values: Collection[object]) -> pa.ChunkedArr
 
 def _shown(pending: OpenSnapshot, plain: OpenSnapshot, configurations: pa.Table, *, exact: bool) -> list[_Shown]:
     """The calculations of some configurations."""
-    rows_of = _rows_by_key(configurations, plain.record.segments)
+    rows_of = _rows_by_key(configurations, plain.state.segments)
     stored = plain.calculations_of(rows_of)
     present = {key: pending.as_shown(key, one) for key, one in stored.items()}
     return [

@@ -12,7 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mlpdata.errors import CorruptError, UsageError
 
 SCHEMA_VERSION = 1
-"""Version of everything the store writes; a store with a higher one is refused."""
+"""Version of views, splits and checkpoints; a higher one is refused."""
+STORE_VERSION = 2
+"""Version of what a store holds; a higher one is refused, lower ones are read.
+
+1: as first published. 2: a segment has an index of its calculations, and may stand for others that it replaces.
+"""
 
 MOST_YAML = 1 << 20
 """Bytes of a YAML file that a person wrote; a larger one is a mistake, or meant to fill the memory."""

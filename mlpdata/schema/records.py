@@ -9,7 +9,7 @@ from typing_extensions import TypedDict  # pydantic cannot read the one of typin
 
 from mlpdata.digest import sha256_json
 from mlpdata.schema.calculation import Kind
-from mlpdata.schema.noun import SCHEMA_VERSION, Noun, Sha256
+from mlpdata.schema.noun import SCHEMA_VERSION, STORE_VERSION, Noun, Sha256
 
 
 class Retraction(Noun):
@@ -67,7 +67,7 @@ class Revision(Noun):
 class Amendment(Noun):
     """Calculations that are shown with other attributes than those they were stored with."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = STORE_VERSION
     """Of the store's layout."""
     by: str = ""
     """Who amended; empty where nobody is named."""
@@ -84,10 +84,33 @@ class Amendment(Noun):
         return sha256_json(self.as_json())
 
 
+class Step(Noun):
+    """An amendment among those that were put together."""
+
+    id: Sha256
+    """Of the amendment as it was first written."""
+    amendment: Amendment
+    """The same for calculations where they are now."""
+
+
+class AmendmentHistory(Noun):
+    """Amendments put together into one record, as compaction does: the calculations that they name have moved."""
+
+    schema_version: int = STORE_VERSION
+    """Of the store's layout."""
+    steps: tuple[Step, ...]
+    """In their order."""
+
+    @property
+    def id(self) -> Sha256:
+        """Digest of the record."""
+        return sha256_json(self.as_json())
+
+
 class Snapshot(Noun):
     """A commit."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = STORE_VERSION
     """Of the store's layout."""
     parents: tuple[Sha256, ...] = ()
     """Snapshots that this one follows."""

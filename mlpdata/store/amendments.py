@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +20,10 @@ from mlpdata import digest
 from mlpdata.errors import NotFound, UsageError
 from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.noun import from_stored
-from mlpdata.schema.records import Amendment, Attributes, Revision
+from mlpdata.schema.records import Amendment, AmendmentHistory, Attributes, Revision, Step
 from mlpdata.store import layout, tables
-from mlpdata.store.index import IdIndex, Ids
-from mlpdata.store.segment import Kept, kept_calculations, read_segment
+from mlpdata.store.index import CalculationIndex, IdIndex, Ids, Kept
+from mlpdata.store.segment import read_segment
 
 AMENDABLE = tuple(Attributes.__annotations__)
 """Fields of a calculation that may differ from what is stored; the others are what was read from its files."""
@@ -88,7 +88,48 @@ class Amendments:
         Raises:
             CorruptError: one is missing or not what was written.
         """
-        return cls((name, read_amendment(store, name)) for name in names)
+        return cls(one for name in names for one in read_amendments(store, name))
+
+    def history_record(self) -> AmendmentHistory:
+        """All of them in one record."""
+        return AmendmentHistory(steps=tuple(Step(id=name, amendment=one) for name, one in self._records if one.changes))
+
+    def moved(self, segments: Mapping[str, str], hidden: Collection[Key]) -> Amendments:
+        """The same for calculations that are now in other segments.
+
+        Args:
+            segments: by segment: the one that replaced it.
+            hidden: calculations that are not shown. Of copies that came into one segment the one shown counts.
+        """
+        return Amendments(
+            (name, amendment.model_copy(update={"changes": tuple(_moved(amendment.changes, segments, hidden))}))
+            for name, amendment in self._records
+        )
+
+    def joined(self, other: Amendments) -> Amendments:
+        """These, then those of `other` that are not among them."""
+        mine = {name for name, _ in self._records}
+        return Amendments([*self._records, *(one for one in other._records if one[0] not in mine)])
+
+    def times(self) -> dict[Key, str]:
+        """When the revision was made that holds for each calculation that has one."""
+        return {
+            (revision.segment, revision.calculation): amendment.time
+            for _, amendment in self._records
+            for revision in amendment.changes
+        }
+
+    def without(self, records: Collection[str]) -> Amendments:
+        """The same but for those calculations that have one of these records."""
+        return Amendments(
+            (
+                name,
+                amendment.model_copy(
+                    update={"changes": tuple(c for c in amendment.changes if c.calculation not in records)}
+                ),
+            )
+            for name, amendment in self._records
+        )
 
     def of(self, segment: str) -> dict[str, Revision]:
         """The revisions that hold for the calculations of a segment, by their record as stored."""
@@ -110,14 +151,26 @@ class Amendments:
         return steps
 
 
-def read_amendment(store: Path, name: str) -> Amendment:
-    """The amendment with the id `name`.
+def _moved(changes: Iterable[Revision], segments: Mapping[str, str], hidden: Collection[Key]) -> Iterator[Revision]:
+    for one in changes:
+        if one.segment not in segments:
+            yield one
+        elif (one.segment, one.calculation) not in hidden:
+            yield one.model_copy(update={"segment": segments[one.segment]})
+
+
+def read_amendments(store: Path, name: str) -> list[tuple[str, Amendment]]:
+    """The amendment with the id `name`, or those of a history with that id.
 
     Raises:
         CorruptError: it is missing, or its bytes are not those that its name says.
         NewerSchema: a newer mlpdata wrote it.
     """
-    return layout.read_record(Amendment, layout.amendment_file(store, name), name)
+    path = layout.amendment_file(store, name)
+    text = layout.read_named(path, name, "an amendment")
+    if not text.startswith(b'{"schema_version":') or b'"steps":' not in text[:64]:
+        return [(name, from_stored(Amendment, text, str(path)))]
+    return [(one.id, one.amendment) for one in from_stored(AmendmentHistory, text, str(path)).steps]
 
 
 def _state(stored: Calculation, revision: Revision | None) -> dict[str, Any]:
@@ -159,12 +212,10 @@ class StoredCalculations:
         if not self._folder.is_dir():
             raise NotFound(f"expected a segment of this store, found no {segment[:12]}.", path=store)
         self._segment = read_segment(store, segment)
-        self._kept = {one.record: (row, one) for row, one in enumerate(kept_calculations(store, segment))}
-        path = self._folder / "calculations.parquet"
-        self._json = tables.read_checked(path, ["json"])["json"]
+        self._index = CalculationIndex(store, segment, self._segment)
 
     def __contains__(self, record: str) -> bool:
-        return record in self._kept
+        return self._index.get(record) is not None
 
     def revision(self, wanted: Amended) -> Revision:
         """The revision that shows a calculation as wanted."""
@@ -199,13 +250,18 @@ class StoredCalculations:
         return digest.content_id(digest.shown(effective(stored, revision).record, rows))
 
     def _stored(self, record: str) -> tuple[Kept, Calculation]:
-        if record not in self._kept:
+        row = self._index.row_of(record)
+        if row is None:
             raise NotFound(
                 f"expected a calculation of segment {self.name[:12]}, found no record {record[:12]} there.",
                 path=self._folder,
             )
-        row, kept = self._kept[record]
-        return kept, from_stored(Calculation, self._json[row].as_py(), str(self._folder))
+        return self._index.kept(row), from_stored(Calculation, self._json[row], str(self._folder))
+
+    @functools.cached_property
+    def _json(self) -> tables.Cells:
+        path = self._folder / "calculations.parquet"
+        return tables.Cells(path, layout.file_of(self._segment, path.name, path), "json")
 
     @functools.cached_property
     def _ids(self) -> Ids:

@@ -221,12 +221,13 @@ def _split(folder: Path, name: str, record: ArrayRecord) -> None:
     flat = folder / record.shard_name(name, 0)
     size = record.shard_rows * record.row_bytes
     for shard in range(record.n_shards - 1, 0, -1):
-        durable.stage(folder / record.shard_name(name, shard), _pieces(flat, shard * size))
+        durable.stage(folder / record.shard_name(name, shard), pieces(flat, shard * size))
         with durable.Stream(flat, "a") as stream:
             stream.truncate(shard * size)
 
 
-def _pieces(path: Path, start: int) -> Iterator[bytes]:
+def pieces(path: Path, start: int = 0) -> Iterator[bytes]:
+    """The bytes of a file from `start` on, a few at a time."""
     with path.open("rb") as file:
         file.seek(start)
         while piece := file.read(_PIECE):

@@ -7,8 +7,10 @@ only adds files that no snapshot names yet; so a crash leaves the old version or
 from __future__ import annotations
 
 import heapq
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,18 +18,23 @@ from typing import NamedTuple
 
 from mlpdata import digest, durable
 from mlpdata.errors import CommitUncertain, CorruptError, NotFound, StoreError, UsageError
-from mlpdata.schema.records import Amendment, Snapshot
+from mlpdata.schema.records import Amendment, AmendmentHistory, Snapshot
 from mlpdata.store import layout
 from mlpdata.store.amendments import Amended, revisions
+from mlpdata.store.index import CalculationIndex
 from mlpdata.store.layout import Segment
 from mlpdata.store.rebase import Change, rebased
-from mlpdata.store.segment import Kept, Writer, kept_calculations, read_segment
+from mlpdata.store.segment import Writer, read_segment
 from mlpdata.store.snapshot import OpenSnapshot
 
 EMPTY = "empty"
 """What HEAD says before the first commit."""
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHORTEST_PREFIX = 8
+
+
+Follow = Callable[[Snapshot | None], tuple[Snapshot, Amendment | AmendmentHistory | None]]
+"""What comes after a snapshot, or after none."""
 
 
 class Staged(NamedTuple):
@@ -49,7 +56,7 @@ class Repository:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.work = layout.work_folder(path.absolute())
-        self._kept: dict[str, list[Kept]] = {}
+        self._indices: dict[str, CalculationIndex] = {}
 
     @classmethod
     def create(cls, path: Path | str) -> Repository:
@@ -112,7 +119,10 @@ class Repository:
 
     def log(self) -> Iterator[Snapshot]:
         """The snapshots that led to the current one, newest first."""
-        head = self.head()
+        return self.log_of(self.head())
+
+    def log_of(self, head: Snapshot | None) -> Iterator[Snapshot]:
+        """A snapshot and those that led to it, newest first."""
         waiting = [] if head is None else [(_backwards(head.time), head.id, head)]
         seen = {entry[1] for entry in waiting}
         while waiting:
@@ -123,6 +133,17 @@ class Repository:
                     seen.add(parent)
                     record = self.read(parent)
                     heapq.heappush(waiting, (_backwards(record.time), parent, record))
+
+    def versions(self) -> Iterator[Snapshot]:
+        """Every snapshot that HEAD, a tag or one of their descendants names, once."""
+        head = self.head()
+        waiting = [*self.tags().values(), *([head.id] if head is not None else [])]
+        seen = set(waiting)
+        while waiting:
+            snapshot = self.read(waiting.pop())
+            yield snapshot
+            waiting += [one for one in snapshot.parents if one not in seen]
+            seen.update(snapshot.parents)
 
     def snapshot(self, at: str | None = None) -> OpenSnapshot:
         """The current snapshot, or the one that `at` names, opened for reading.
@@ -167,11 +188,11 @@ class Repository:
         """
         durable.refuse_network(self.path)
         head = self.head()
-        stored = {kept.content for segment in head.segments for kept in self._kept_of(segment)} if head else set()
+        segments = head.segments if head is not None else ()
         staging = self.work / "staging"
         durable.make_folder(staging)
         with durable.lock(self.work / "lock"):
-            writer = Writer(staging, stored.__contains__)
+            writer = Writer(staging, lambda content: self._has(segments, content))
         try:
             yield writer
         finally:
@@ -189,7 +210,7 @@ class Repository:
         finished = writer.finish()
         wanted = dict(writer.wanted)
         if finished is not None:
-            return Staged(self._in_its_place(*finished), wanted)
+            return Staged(self.put_in_place(*finished), wanted)
         return Staged(None, wanted) if wanted else None
 
     def pending(
@@ -205,7 +226,7 @@ class Repository:
             NotFound: a calculation to retract or restore is not in the store.
         """
         change = _change(staged, retract, restore)
-        snapshot, _ = rebased(self.path, self.head(), change, "", _now(), self._kept_of)
+        snapshot, _ = rebased(self.path, self.head(), change, "", now(), self.index_of)
         return OpenSnapshot(self.path, snapshot)
 
     def commit(
@@ -244,27 +265,61 @@ class Repository:
             NotFound: a calculation to retract, to restore or to amend is not in the store.
             UsageError: an amendment of what is no attribute.
         """
-        durable.refuse_network(self.path)
         mine = self.adopt(writer) if writer is not None else None
         change = _change([*staged, *([mine] if mine is not None else [])], retract, restore)
         change = change._replace(revisions=tuple(revisions(self.path, amend)), by=by, why=why)
+        return self.advance(lambda head: rebased(self.path, head, change, message, time or now(), self.index_of))
+
+    def advance(self, follow: Follow) -> Snapshot:
+        """Replace the head by what follows from it, whole or not at all; see `commit`.
+
+        Args:
+            follow: the next snapshot, and what it amends, from the head that is current once no one else can change it.
+        """
+        durable.refuse_network(self.path)
         durable.make_folder(self.work)
         with durable.lock(self.work / "lock"):
             self._sweep()
             head = self.head()
-            snapshot, amendment = rebased(self.path, head, change, message, time or _now(), self._kept_of)
+            snapshot, amendment = follow(head)
             if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
                 return head
             self._publish(snapshot, amendment)
         return snapshot
 
-    def _kept_of(self, segment: str) -> list[Kept]:
-        """The calculations of a segment, which never changes: read once."""
-        if segment not in self._kept:
-            self._kept[segment] = kept_calculations(self.path, segment)
-        return self._kept[segment]
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder for scratch files, which goes when the block ends.
 
-    def _in_its_place(self, segment: Segment, folder: Path) -> str:
+        Raises:
+            StoreError: the disk refused.
+        """
+        durable.refuse_network(self.path)
+        folder = self.work / "staging" / secrets.token_hex(8)
+        durable.make_folder(folder.parent)
+        with durable.lock(self.work / "lock"):
+            durable.make_scratch(folder)
+            alive = durable.mark_alive(folder)
+        try:
+            yield folder
+        finally:
+            durable.remove_tree(folder)
+            os.close(alive)
+
+    def _has(self, segments: Iterable[str], content: int) -> bool:
+        return any(any(self.index_of(segment).with_content([content])) for segment in segments)
+
+    def index_of(self, segment: str) -> CalculationIndex:
+        """Where the calculations of a segment are; it never changes and is opened once.
+
+        Raises:
+            CorruptError: the segment is missing or damaged.
+        """
+        if segment not in self._indices:
+            self._indices[segment] = CalculationIndex(self.path, segment, read_segment(self.path, segment))
+        return self._indices[segment]
+
+    def put_in_place(self, segment: Segment, folder: Path) -> str:
         """Move a finished segment to its place; one from an attempt that died is taken as it is."""
         self._make_folders()
         target = layout.segment_folder(self.path, segment.id)
@@ -280,7 +335,7 @@ class Repository:
             ) from error
         return segment.id
 
-    def _publish(self, snapshot: Snapshot, amendment: Amendment | None) -> None:
+    def _publish(self, snapshot: Snapshot, amendment: Amendment | AmendmentHistory | None) -> None:
         self._make_folders()
         try:
             if amendment is not None:
@@ -366,7 +421,8 @@ def _what_is_shown(snapshot: Snapshot) -> tuple[object, ...]:
     return snapshot.segments, snapshot.retracted, snapshot.amendments
 
 
-def _now() -> str:
+def now() -> str:
+    """The time for records: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

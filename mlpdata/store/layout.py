@@ -23,7 +23,7 @@ from pydantic import Field
 from mlpdata import digest
 from mlpdata.errors import CorruptError, NewerSchema
 from mlpdata.frames import I64
-from mlpdata.schema.noun import SCHEMA_VERSION, Noun, Sha256, from_stored
+from mlpdata.schema.noun import STORE_VERSION, Noun, Sha256, from_stored
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR, PROPERTIES
 
 HEAD = "HEAD"
@@ -34,7 +34,11 @@ REFS = "refs"
 SEGMENT_RECORD = "segment.json"
 ARRAYS = "arrays"
 IDS = "ids.bin"
+CALCULATIONS = "calculations.bin"
+"""Where each calculation of a segment is; absent in schema version 1."""
 TABLES = ("configurations", "calculations", "methods", "sources")
+REPLACED = "replaced"
+"""Table of the calculations of other segments that a compacted one stands for."""
 ZARR = "zarr.json"
 
 N_ATOMS, ATOM_START = "n_atoms", "atom_start"
@@ -175,7 +179,7 @@ class Manifest(Noun):
 class Segment(Noun):
     """The immutable files of one commit; its identity is the sha256 of this record."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = STORE_VERSION
     """Of the layout."""
     n_calculations: Count
     """Rows of the table of calculations."""
@@ -265,17 +269,20 @@ def read_record(kind: type[Named], path: Path, name: str) -> Named:
         CorruptError: it is missing, or its bytes are not those that its name says.
         NewerSchema: a newer mlpdata wrote it.
     """
+    return from_stored(kind, read_named(path, name, f"a {kind.__name__}"), str(path))
+
+
+def read_named(path: Path, name: str, what: str) -> bytes:
+    """The bytes of a record that is named by their sha256; see `read_record`."""
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise CorruptError(
-            f"expected a {kind.__name__}, found: {error.strerror}. Restore the file.", path=path
-        ) from error
+        raise CorruptError(f"expected {what}, found: {error.strerror}. Restore the file.", path=path) from error
     found = digest.sha256(text)
     if found != name:
         raise CorruptError(f"expected bytes with sha256 {name}, found {found}. Restore the file.", path=path)
     refuse_newer(text, path)
-    return from_stored(kind, text, str(path))
+    return text
 
 
 def refuse_newer(text: bytes, path: Path) -> None:
@@ -289,9 +296,9 @@ def refuse_newer(text: bytes, path: Path) -> None:
         version = json.loads(text).get("schema_version", 0)
     except (ValueError, AttributeError) as error:
         raise CorruptError("expected a JSON object, found something else.", path=path) from error
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if not isinstance(version, int) or version > STORE_VERSION:
         raise NewerSchema(
-            f"expected schema version {SCHEMA_VERSION} or lower, found {version}. Update mlpdata to read this store.",
+            f"expected schema version {STORE_VERSION} or lower, found {version}. Update mlpdata to read this store.",
             path=path,
         )
 

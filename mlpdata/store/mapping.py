@@ -6,9 +6,10 @@ start at multiples of 65,536 rows and what a segment lacks is mapped to blank pa
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,11 +47,14 @@ class Mapped:
             CONFIGURATION: _cumulative([_aligned(manifest.n_configurations) for manifest in manifests]),
             ATOM: _cumulative([_aligned(manifest.n_atoms) for manifest in manifests]),
         }
+        self._n_atoms_of_part = np.array([manifest.n_atoms for manifest in manifests], np.int64)
         kind = Pages if reserve and Pages.possible() else Pieces
         starts = [STARTS[name] for name in self.names if name in STARTS]
         self._arrays = {name: self._open(name, kind) for name in (*COUNTS, *starts, *self.names)}
         self._bit = {name: 1 << index for index, name in enumerate(self.names)}
-        self._read_counts()
+        shift = self._base[CONFIGURATION][:-1] - self._first_row[:-1]
+        self._shift: I64 | None = shift if shift.any() else None
+        """What is added to a row of each part to give its row in the per-configuration ranges; None for no part."""
         self._flags = np.zeros(self.n_configurations, np.uint64)
         self._whole = 0
 
@@ -69,21 +73,27 @@ class Mapped:
         pages = kind(int(bases[-1]), record, layout.blank_of(name), placed)
         return _Column(level, pages, Blocks(placed, pages), bases)
 
-    def _read_counts(self) -> None:
-        """Verify and load `n_atoms` and where the atoms of each configuration begin."""
+    @functools.cached_property
+    def n_atoms(self) -> I64:
+        """Atoms of each configuration, verified, shape (n_configurations,)."""
+        self._arrays[N_ATOMS].blocks.check_all()
         sizes = np.diff(self._first_row)
-        self._place: I64 = np.arange(self._first_row[-1]) + np.repeat(
-            self._base[CONFIGURATION][:-1] - self._first_row[:-1], sizes
+        return np.concatenate(
+            [np.empty(0, np.int64)]
+            + [
+                self._arrays[N_ATOMS].pages.slice(first, first + rows)
+                for first, rows in zip(self._base[CONFIGURATION].tolist(), sizes.tolist(), strict=False)
+            ]
         )
-        """Row of each configuration in the per-configuration ranges."""
-        for name in COUNTS:
-            self._arrays[name].blocks.check_all()
-        self.n_atoms: I64 = self._arrays[N_ATOMS].pages.take(self._place)
-        """Atoms of each configuration, shape (n_configurations,)."""
-        start = self._arrays[ATOM_START].pages.take(self._place)
-        layout.check_counts(self._parts, self._first_row, self.n_atoms, start)
-        self._start: I64 = start + np.repeat(self._base[ATOM][:-1], sizes)
-        """First atom of each configuration in the per-atom ranges."""
+
+    def check_counts(self) -> None:
+        """Refuse counts of atoms and starts that do not fit together.
+
+        Raises:
+            CorruptError: a start that is not the sum of the counts before it.
+        """
+        where = self._located(np.arange(self.n_configurations))
+        layout.check_counts(self._parts, self._first_row, where.n_atoms, where.start - self._atom_base(where.part))
 
     @property
     def n_configurations(self) -> int:
@@ -116,55 +126,76 @@ class Mapped:
         self, names: Sequence[str], rows: ArrayLike, out: Mapping[str, NDArray[Any]] | None = None
     ) -> dict[str, NDArray[Any]]:
         """Several arrays of the same configurations: one check and one index for all of them. See `gather`."""
-        index = self._checked_rows(rows)
-        self._verify(names, index)
-        return self._take(names, index, out or {})
+        where = self._located(self._checked_rows(rows))
+        self._verify(names, where)
+        return self._take(names, where, out or {})
 
-    def _take(self, names: Sequence[str], rows: I64, out: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        place: I64 | None = None
+    def _located(self, rows: I64) -> _Located:
+        """Where configurations lie; what says so is verified when it is first read."""
+        shift = self._shift
+        part = None if len(self._parts) == 1 else np.searchsorted(self._first_row, rows, side="right") - 1
+        place = rows if shift is None or part is None else rows + shift.take(part)
+        counts, starts = self._arrays[N_ATOMS], self._arrays[ATOM_START]
+        fresh = counts.blocks.n_unread + starts.blocks.n_unread
+        for column in (counts, starts) if fresh else ():
+            column.blocks.check(place * column.pages.row_bytes, (place + 1) * column.pages.row_bytes)
+        n_atoms, start = counts.pages.take(place), starts.pages.take(place)
+        if fresh:
+            self._refuse_outside(part, n_atoms, start)
+        return _Located(rows, part, place, n_atoms, start + self._atom_base(part))
+
+    def _atom_base(self, part: I64 | None) -> I64:
+        """What is added to a start to give the row in the per-atom ranges."""
+        return self._base[ATOM][:1] if part is None else self._base[ATOM].take(part)
+
+    def _refuse_outside(self, part: I64 | None, n_atoms: I64, start: I64) -> None:
+        most = self._n_atoms_of_part.take(0 if part is None else part)
+        if len(start) and ((n_atoms < 0) | (start < 0) | (start + n_atoms > most)).any():
+            raise CorruptError(
+                f"expected {ATOM_START} and {N_ATOMS} inside the rows of a segment, found more. Restore the segment.",
+                path=self._parts[0][0],
+            )
+
+    def _take(self, names: Sequence[str], where: _Located, out: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         atoms: I64 | None = None
         taken = {}
         for name in names:
             column = self._arrays.get(name)
             if column is None:
-                taken[name] = self._blank(name, rows, out.get(name))
+                taken[name] = self._blank(name, where, out.get(name))
                 continue
             if column.level == PAIR:
-                taken[name] = self._take_pairs(name, column, rows, out.get(name))
+                taken[name] = self._take_pairs(name, column, where, out.get(name))
                 continue
+            index = where.place
             if column.level == ATOM:
-                index = atoms = (
-                    ragged_index(self._start.take(rows), self.n_atoms.take(rows)) if atoms is None else atoms
-                )
-            else:
-                index = place = self._place.take(rows) if place is None else place
+                index = atoms = ragged_index(where.start, where.n_atoms) if atoms is None else atoms
             taken[name] = column.pages.take(index, out.get(name))
         return taken
 
-    def _pair_starts(self, name: str, column: _Column, rows: I64) -> I64:
+    def _pair_starts(self, name: str, column: _Column, where: _Located) -> I64:
         """First row of the pairs of each configuration in their range; -1 where it has none."""
-        start: I64 = self._arrays[STARTS[name]].pages.take(self._place.take(rows))
-        part = np.searchsorted(self._first_row, rows, side="right") - 1
-        first = start + column.bases[part]
-        if ((start >= 0) & (first + self.n_atoms.take(rows) ** 2 > column.bases[part + 1])).any():
+        start: I64 = self._arrays[STARTS[name]].pages.take(where.place)
+        part = 0 if where.part is None else where.part
+        first: I64 = start + column.bases[part]
+        if ((start >= 0) & (first + where.n_atoms**2 > column.bases[part + 1])).any():
             raise CorruptError(f"expected {STARTS[name]} inside the rows of {name}, found more. Restore the segment.")
         return np.where(start < 0, -1, first)
 
-    def _take_pairs(self, name: str, column: _Column, rows: I64, out: NDArray[Any] | None) -> NDArray[Any]:
-        """Pairs of atoms of the configurations `rows`, blank where one has none."""
-        squares, start = self.n_atoms.take(rows) ** 2, self._pair_starts(name, column, rows)
+    def _take_pairs(self, name: str, column: _Column, where: _Located, out: NDArray[Any] | None) -> NDArray[Any]:
+        """Pairs of atoms of configurations, blank where one has none."""
+        squares, start = where.n_atoms**2, self._pair_starts(name, column, where)
         present = start >= 0
-        blank = self._blank(name, rows, out)
+        blank = self._blank(name, where, out)
         taken = column.pages.take(ragged_index(start[present], squares[present]))
         blank[np.repeat(present, squares)] = taken
         return blank
 
-    def _blank(self, name: str, rows: I64, out: NDArray[Any] | None) -> NDArray[Any]:
+    def _blank(self, name: str, where: _Located, out: NDArray[Any] | None) -> NDArray[Any]:
         if name not in PROPERTIES:
             raise UsageError(f"expected one of {', '.join(PROPERTIES)}, found {name!r}.")
-        row = PROPERTIES[name]
-        atoms = self.n_atoms.take(rows)
-        blank = row.blank(int({ATOM: atoms.sum(), PAIR: atoms @ atoms}.get(row.level, len(rows))))
+        row, atoms = PROPERTIES[name], where.n_atoms
+        blank = row.blank(int({ATOM: atoms.sum(), PAIR: atoms @ atoms}.get(row.level, len(where.rows))))
         if out is None:
             return blank
         out[...] = blank
@@ -172,10 +203,10 @@ class Mapped:
 
     def frames(self, rows: ArrayLike) -> Frames:
         """The configurations `rows` as Frames (f64), in that order."""
-        index = self._checked_rows(rows)
+        where = self._located(self._checked_rows(rows))
         names = tuple(dict.fromkeys((*REQUIRED, *self.names)))
-        self._verify(names, index)
-        return Frames(self.n_atoms.take(index), self._take(names, index, {}))
+        self._verify(names, where)
+        return Frames(where.n_atoms, self._take(names, where, {}))
 
     def view(self, name: str, part: int) -> NDArray[Any] | None:
         """The array `name` of one part as it lies in memory, verified whole and read-only; None where it has none.
@@ -213,38 +244,55 @@ class Mapped:
             )
         return index
 
-    def _verify(self, names: Sequence[str], rows: I64) -> None:
-        """Check the blocks under `rows` of `names`, unless each of these configurations was read before."""
+    def _verify(self, names: Sequence[str], where: _Located) -> None:
+        """Check the blocks under `names` of configurations, unless each of these was read before."""
         wanted = 0
         for name in names:
             wanted |= self._bit.get(name, 0)  # a name that no part has is blank
         if wanted & ~self._whole == 0:
             return
-        flags = self._flags.take(rows)
+        flags = self._flags.take(where.rows)
         if int(np.bitwise_and.reduce(flags)) & wanted == wanted:
             return
-        first, new = self._start.take(rows), self._place.take(rows)
         for name in self._bit.keys() & set(names):
             bit = self._bit[name]
             fresh = (flags & np.uint64(bit)) == 0
             column = self._arrays[name]
-            start, stop = self._span(name, column, rows[fresh], first[fresh], new[fresh])
+            start, stop = self._span(name, column, where.those(fresh))
             column.blocks.check(start * column.pages.row_bytes, stop * column.pages.row_bytes)
-            self._flags[rows[fresh]] |= np.uint64(bit)
+            self._flags[where.rows[fresh]] |= np.uint64(bit)
             if column.blocks.n_unread == 0:
                 self._whole |= bit
 
-    def _span(self, name: str, column: _Column, rows: I64, atom: I64, place: I64) -> tuple[I64, I64]:
+    def _span(self, name: str, column: _Column, where: _Located) -> tuple[I64, I64]:
         """First row and end of what an array holds of each configuration."""
         if column.level == ATOM:
-            return atom, atom + self.n_atoms.take(rows)
+            return where.start, where.start + where.n_atoms
         if column.level == CONFIGURATION:
-            return place, place + 1
+            return where.place, where.place + 1
         places = self._arrays[STARTS[name]]
-        places.blocks.check(place * places.pages.row_bytes, (place + 1) * places.pages.row_bytes)
-        start = self._pair_starts(name, column, rows)
+        places.blocks.check(where.place * places.pages.row_bytes, (where.place + 1) * places.pages.row_bytes)
+        start = self._pair_starts(name, column, where)
         begin = np.maximum(start, 0)
-        return begin, begin + np.where(start < 0, 0, self.n_atoms.take(rows) ** 2)
+        return begin, begin + np.where(start < 0, 0, where.n_atoms**2)
+
+
+class _Located(NamedTuple):
+    """Where configurations lie."""
+
+    rows: I64
+    part: I64 | None
+    """Part of each; None where there is only one part."""
+    place: I64
+    """Rows in the per-configuration ranges."""
+    n_atoms: I64
+    start: I64
+    """First atoms in the per-atom ranges."""
+
+    def those(self, some: NDArray[np.bool_]) -> _Located:
+        """A part of them."""
+        part = None if self.part is None else self.part[some]
+        return _Located(self.rows[some], part, self.place[some], self.n_atoms[some], self.start[some])
 
 
 class _Column:

@@ -24,7 +24,7 @@ from mlpdata.schema.calculation import Calculation
 from mlpdata.store import layout, tables
 from mlpdata.store.arrays import ArrayWriter, file_record
 from mlpdata.store.columns import frame_columns, shortest_distances
-from mlpdata.store.index import id_index
+from mlpdata.store.index import calculation_index, id_index
 from mlpdata.store.layout import Segment
 from mlpdata.store.tables import Stored
 from mlpdata.units import F64
@@ -200,7 +200,9 @@ class Writer:
     def _complete(self, folder: Path) -> tuple[Segment, Path]:
         self._write_tables(folder)
         durable.stage(folder / layout.IDS, id_index(np.concatenate(self._ids)))
-        names = (*(f"{name}.parquet" for name in layout.TABLES), layout.IDS)
+        calculations = [(one.content, one.record, one.first_row, one.n_configurations) for one in self._stored]
+        durable.stage(folder / layout.CALCULATIONS, calculation_index(calculations))
+        names = (*(f"{name}.parquet" for name in layout.TABLES), layout.IDS, layout.CALCULATIONS)
         segment = Segment(
             n_calculations=len(self._stored),
             content=digest.content_id(sum(one.content for one in self._stored)),
@@ -276,30 +278,3 @@ def read_segment(store: Path, segment: str) -> Segment:
     """
     path = layout.segment_folder(store, segment) / layout.SEGMENT_RECORD
     return layout.read_record(Segment, path, segment)
-
-
-class Kept(NamedTuple):
-    """What a commit needs to know of a stored calculation."""
-
-    segment: str
-    record: str
-    content: int
-    n_configurations: int
-    first_row: int
-
-
-def kept_calculations(store: Path, segment: str) -> list[Kept]:
-    """The calculations of a segment, in the order of their rows.
-
-    Raises:
-        CorruptError: the segment is damaged.
-    """
-    record = read_segment(store, segment)
-    name = "calculations.parquet"
-    columns = ["calculation_record", "content", "n_configurations", "first_row"]
-    path = layout.segment_folder(store, segment) / name
-    table = tables.read_table(path, layout.file_of(record, name, path), columns)
-    return [
-        Kept(segment, row["calculation_record"], int(row["content"], 16), row["n_configurations"], row["first_row"])
-        for row in table.to_pylist()
-    ]

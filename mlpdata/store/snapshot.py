@@ -9,7 +9,6 @@ import numpy as np
 from mlpdata.errors import NotFound
 from mlpdata.frames import I64, Frames
 from mlpdata.store import layout
-from mlpdata.store.amendments import Key
 from mlpdata.store.index import IdIndex, Ids
 from mlpdata.store.mapping import Mapped
 from mlpdata.store.snapshot_tables import SnapshotTables
@@ -69,10 +68,18 @@ class OpenSnapshot(SnapshotTables):
         Args:
             segment: where it is stored.
             record: digest of its record as stored.
+
+        Raises:
+            NotFound: no such calculation.
         """
-        number, rows = self._rows_by_key[segment, record]
-        first = int(self._first_row[number])
-        return slice(first + rows.start, first + rows.stop)
+        number = self.state.segments.index(segment)
+        one = self._index_of(number).get(record)
+        if one is None:
+            raise NotFound(
+                f"expected a calculation of segment {segment[:12]}, found no {record[:12]}.", path=self.store
+            )
+        first = int(self._first_row[number]) + one.first_row
+        return slice(first + self.skipped(segment, record), first + one.n_configurations)
 
     def n_shown(self, segment: str, record: str) -> int:
         """How many configurations are shown of a calculation."""
@@ -87,7 +94,7 @@ class OpenSnapshot(SnapshotTables):
             record: digest of its record as stored.
             skipped: also of its first ones that an amendment hides.
         """
-        number, rows = self.record.segments.index(segment), self.rows_of(segment, record)
+        number, rows = self.state.segments.index(segment), self.rows_of(segment, record)
         first = int(self._first_row[number])
         start = rows.start - (self.skipped(segment, record) if skipped else 0)
         return self._indices[number].in_order()[start - first : rows.stop - first]
@@ -104,15 +111,6 @@ class OpenSnapshot(SnapshotTables):
     def close(self) -> None:
         """Release the mappings."""
         self.mapped.close()
-
-    @functools.cached_property
-    def _rows_by_key(self) -> dict[Key, tuple[int, slice]]:
-        """Number of the segment, and rows in it, of each calculation."""
-        return {
-            (segment, place.record): (number, place.rows)
-            for number, (segment, places) in enumerate(zip(self.record.segments, self._places, strict=True))
-            for place in places
-        }
 
     @functools.cached_property
     def _indices(self) -> list[IdIndex]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +21,16 @@ from mlpdata.schema.records import Snapshot
 from mlpdata.store import layout, tables
 from mlpdata.store.amendments import (
     SHARED,
-    Amendments,
     Key,
     Revised,
     effective,
     effective_calculations,
     effective_configurations,
 )
+from mlpdata.store.index import CalculationIndex
 from mlpdata.store.layout import Segment
 from mlpdata.store.segment import read_segment
+from mlpdata.store.state import State
 
 AMENDED = ("configurations", "calculations")
 """Tables of which an amendment changes columns."""
@@ -52,10 +52,15 @@ class SnapshotTables:
     def __init__(self, store: Path, record: Snapshot) -> None:
         self.store = store
         self.record = record
-        self.segments: tuple[Segment, ...] = tuple(read_segment(store, name) for name in record.segments)
-        """Records of the segments, in the order of the snapshot."""
-        self._hidden = {(one.segment, one.calculation) for one in record.retracted}
+        self.state = State(store, record)
+        """The segments in which it is read, and what it hides of them."""
+        self.segments: tuple[Segment, ...] = tuple(read_segment(store, name) for name in self.state.segments)
+        """Records of these segments."""
+        self._hidden: dict[str, list[str]] = {}
+        for segment, calculation in self.state.hidden:
+            self._hidden.setdefault(segment, []).append(calculation)
         self._checked: set[Path] = set()
+        self._calculations: dict[int, CalculationIndex] = {}
 
     @property
     def content(self) -> str:
@@ -81,11 +86,11 @@ class SnapshotTables:
 
     def as_shown(self, key: Key, stored: Calculation) -> Calculation:
         """A calculation as the snapshot shows it, from how it was stored."""
-        return effective(stored, self._amendments.present.get(key))
+        return effective(stored, self.state.amendments.present.get(key))
 
     def skipped(self, segment: str, record: str) -> int:
         """How many of the first configurations of a calculation are hidden."""
-        revision = self._amendments.present.get((segment, record))
+        revision = self.state.amendments.present.get((segment, record))
         return revision.skip if revision is not None else 0
 
     def keyed(
@@ -97,18 +102,21 @@ class SnapshotTables:
             keys: of those wanted, all by default.
             amended: whether calculations are given as they are shown, or as they were stored.
         """
-        segments = self.record.segments if keys is None else {segment for segment, _ in keys}
-        for number, segment in enumerate(self.record.segments):
+        segments = self.state.segments if keys is None else {segment for segment, _ in keys}
+        for number, segment in enumerate(self.state.segments):
             if segment not in segments:
                 continue
             table = self._read("calculations", number, ["calculation_record", "json"])
-            path, revised = str(self._file("calculations", number)), self._amendments.of(segment) if amended else {}
+            path, revised = (
+                str(self._file("calculations", number)),
+                self.state.amendments.of(segment) if amended else {},
+            )
             for batch in table.to_batches(max_chunksize=_BATCH):
                 for record, text in zip(batch["calculation_record"].to_pylist(), batch["json"], strict=True):
                     key = segment, record
                     if keys is None or key in keys:
                         stored = from_stored(Calculation, text.as_py(), path)
-                        yield segment, record, effective(stored, revised.get(record)), key in self._hidden
+                        yield segment, record, effective(stored, revised.get(record)), key in self.state.hidden
 
     def history(self, segment: str, record: str) -> list[Revised]:
         """What amendments changed of a calculation, the first one first.
@@ -122,7 +130,7 @@ class SnapshotTables:
         """
         key = segment, record
         for _, _, stored, _ in self.keyed([key], amended=False):
-            return self._amendments.history(key, stored)
+            return self.state.amendments.history(key, stored)
         raise NotFound(
             f"expected a calculation of segment {segment[:12]}, found no record {record[:12]} there.", path=self.store
         )
@@ -130,19 +138,15 @@ class SnapshotTables:
     def amended(self) -> dict[str, pa.Table]:
         """The table of calculations as shown, by segment, of those calculations that an amendment changed."""
         found = {}
-        for number, segment in enumerate(self.record.segments):
-            if revised := self._amendments.of(segment):
+        for number, segment in enumerate(self.state.segments):
+            if revised := self.state.amendments.of(segment):
                 table = self._effective("calculations", number)
                 found[segment] = table.filter(pc.is_in(table["calculation_record"], pa.array(sorted(revised))))
         return found
 
     def annotated(self) -> list[tuple[str, str]]:
         """Segment, and digest of the record as stored, of the calculations of which something was declared later."""
-        return [key for key, revision in self._amendments.present.items() if "declared" in revision.fields]
-
-    @functools.cached_property
-    def _amendments(self) -> Amendments:
-        return Amendments.read(self.store, self.record.amendments)
+        return [key for key, revision in self.state.amendments.present.items() if "declared" in revision.fields]
 
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """The rows of a table that the snapshot shows, verified.
@@ -164,7 +168,7 @@ class SnapshotTables:
         parts = [self._shown_part(name, number) for number in range(len(self.segments))]
         whole = pa.concat_tables([*parts, self._empty(name)])
         if name == "methods":
-            whole = _first_of_each(whole, "method_id")
+            whole = tables.first_of_each(whole, "method_id")
         return whole if columns is None else whole.select(columns)
 
     def _empty(self, name: str) -> pa.Table:
@@ -175,17 +179,17 @@ class SnapshotTables:
 
     def _shown_part(self, name: str, number: int) -> pa.Table:
         """The visible rows of one segment."""
-        table = self._effective(name, number)
-        places = self._places[number]
-        if name == "methods":
-            wanted = pa.array(sorted({place.method_id for place in places if place.shown}), pa.string())
-            return table.filter(pc.is_in(table["method_id"], wanted))
+        table, hidden = self._effective(name, number), self._hidden.get(self.state.segments[number])
         if name == "configurations":
             return self._shown_rows(table, number)
-        if not all(place.shown for place in places):
-            wanted = pa.array(sorted({place.record for place in places if place.shown}), pa.string())
-            table = table.filter(pc.is_in(table["calculation_record"], wanted))
-        return table
+        if hidden is None:
+            return table
+        gone = pa.array(hidden, pa.string())
+        if name != "methods":
+            return table.filter(pc.invert(pc.is_in(table["calculation_record"], gone)))
+        calculations = self._read("calculations", number, ["calculation_record", "method_id"])
+        shown = calculations.filter(pc.invert(pc.is_in(calculations["calculation_record"], gone)))
+        return table.filter(pc.is_in(table["method_id"], shown["method_id"].combine_chunks()))
 
     def _shown_rows(self, table: pa.Table, number: int) -> pa.Table:
         """The visible rows of the configurations of a segment, with their places in the snapshot."""
@@ -203,7 +207,7 @@ class SnapshotTables:
 
     def _effective(self, name: str, number: int) -> pa.Table:
         """A whole table of one segment, amended."""
-        table, revised = self._read(name, number), self._amendments.of(self.record.segments[number])
+        table, revised = self._read(name, number), self.state.amendments.of(self.state.segments[number])
         if not revised or name not in AMENDED:
             return table
         if name == "calculations":
@@ -222,8 +226,8 @@ class SnapshotTables:
         kind, local = tables.parquet_format(), pa.fs.LocalFileSystem()
         columns = tables.schema({**tables.COLUMNS[name], "segment": pa.int32()})
         fragments, amended = [], []
-        for number, segment in enumerate(self.record.segments):
-            if name in AMENDED and self._amendments.of(segment):
+        for number, segment in enumerate(self.state.segments):
+            if name in AMENDED and self.state.amendments.of(segment):
                 amended.append(self._with_number(self._shown_part(name, number), number).select(columns.names))
                 continue
             self._check(name, number)
@@ -235,15 +239,14 @@ class SnapshotTables:
         return whole if name == "methods" else self._without_hidden(whole)
 
     def _without_hidden(self, whole: ds.Dataset) -> ds.Dataset:
-        for number, places in enumerate(self._places):
-            hidden = [place.record for place in places if not place.shown]
-            if hidden:
+        for number, segment in enumerate(self.state.segments):
+            if hidden := self._hidden.get(segment):
                 here = pc.field("segment") == number
                 whole = whole.filter(~(here & pc.field("calculation_record").isin(hidden)))
         return whole
 
     def _folder(self, number: int) -> Path:
-        return layout.segment_folder(self.store, self.record.segments[number])
+        return layout.segment_folder(self.store, self.state.segments[number])
 
     def _file(self, name: str, number: int) -> Path:
         return self._folder(number) / f"{name}.parquet"
@@ -265,47 +268,20 @@ class SnapshotTables:
         return np.concatenate(([0], np.cumsum(np.array(sizes, np.int64)))).astype(np.int64)
 
     @functools.cached_property
-    def _places(self) -> list[list[_Place]]:
-        """Where the rows of each calculation are, by segment."""
-        columns = ["calculation_record", "method_id", "first_row", "n_configurations"]
-        places = []
-        for number, segment in enumerate(self.record.segments):
-            revised = self._amendments.of(segment)
-            rows = effective_calculations(self._read("calculations", number, columns), revised).to_pylist()
-            places.append(
-                [
-                    _Place(
-                        row["calculation_record"],
-                        row["method_id"],
-                        slice(row["first_row"], row["first_row"] + row["n_configurations"]),
-                        (segment, row["calculation_record"]) not in self._hidden,
-                    )
-                    for row in rows
-                ]
-            )
-        return places
-
-    @functools.cached_property
     def _visible(self) -> NDArray[np.bool_]:
         """Whether each global row is shown."""
-        visible = np.zeros(int(self._first_row[-1]), bool)
-        for number, places in enumerate(self._places):
+        visible = np.ones(int(self._first_row[-1]), bool)
+        for number, segment in enumerate(self.state.segments):
             part = visible[self._first_row[number] : self._first_row[number + 1]]
-            for place in places:
-                part[place.rows] = place.shown
+            skipped = {record: one.skip for record, one in self.state.amendments.of(segment).items() if one.skip}
+            for one in self._index_of(number).with_records([*self._hidden.get(segment, ()), *skipped]):
+                hidden = (segment, one.record) in self.state.hidden
+                part[one.first_row :][: one.n_configurations if hidden else skipped[one.record]] = False
         return visible
 
-
-class _Place(NamedTuple):
-    """A calculation's rows in its segment."""
-
-    record: str
-    method_id: str
-    rows: slice
-    shown: bool
-
-
-def _first_of_each(table: pa.Table, column: str) -> pa.Table:
-    """The table without later rows that repeat a value of `column`."""
-    _, first = np.unique(table[column].to_numpy(zero_copy_only=False).astype(str), return_index=True)
-    return table.take(pa.array(np.sort(first)))
+    def _index_of(self, number: int) -> CalculationIndex:
+        """Where the calculations of a segment are."""
+        if number not in self._calculations:
+            segment = self.state.segments[number]
+            self._calculations[number] = CalculationIndex(self.store, segment, self.segments[number])
+        return self._calculations[number]

@@ -27,7 +27,9 @@ from mlpdata.store import layout
 from mlpdata.store.layout import FileRecord
 
 ROW_GROUP = 65_536
-"""Rows of a row group of the configurations table."""
+"""Rows of a row group."""
+RECORDS = 1_024
+"""Rows of a row group where each holds a whole record, of which few are read at a time."""
 TAGS = pa.map_(pa.string(), pa.string())
 
 FROM_FRAMES: dict[str, pa.DataType] = {
@@ -133,6 +135,13 @@ SOURCES: dict[str, pa.DataType] = {
     "calculation_id": pa.string(),
     "calculation_record": pa.string(),
 }
+
+REPLACED: dict[str, pa.DataType] = {
+    "segment": pa.string(),
+    "calculation_record": pa.string(),
+    "purged": pa.string(),
+}
+"""Of a compacted segment: the calculations of others that it stands for; why one was deleted for good, else NULL."""
 
 _UNITS = {
     "volume": "angstrom^3",
@@ -289,7 +298,7 @@ def write_table(path: Path, batches: Iterator[pa.Table], columns: Mapping[str, p
         ) as writer,
     ):
         for batch in batches:
-            writer.write_table(batch, row_group_size=ROW_GROUP)
+            writer.write_table(batch, row_group_size=RECORDS if columns is CALCULATIONS else ROW_GROUP)
 
 
 def spill(path: Path, columns: Mapping[str, pa.Array]) -> None:
@@ -298,17 +307,25 @@ def spill(path: Path, columns: Mapping[str, pa.Array]) -> None:
     Raises:
         StoreError: the disk refused.
     """
-    table = pa.table({name: columns[name].cast(kind) for name, kind in FROM_FRAMES.items()})
+    spill_table(path, pa.table({name: columns[name].cast(kind) for name, kind in FROM_FRAMES.items()}))
+
+
+def spill_table(path: Path, table: pa.Table) -> None:
+    """Put a table on disk as scratch.
+
+    Raises:
+        StoreError: the disk refused.
+    """
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     durable.stage(path, memoryview(sink.getvalue()))
 
 
-def read_spills(paths: Sequence[Path]) -> pa.Table:
+def read_spills(paths: Sequence[Path], columns: Mapping[str, pa.DataType] = FROM_FRAMES) -> pa.Table:
     """All rows that were spilled, in mapped memory."""
-    found = [pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in paths]
-    return pa.concat_tables([schema(FROM_FRAMES).empty_table().replace_schema_metadata(), *found])
+    found = [pa.ipc.open_file(pa.memory_map(str(path))).read_all().replace_schema_metadata() for path in paths]
+    return pa.concat_tables([schema(columns).empty_table().replace_schema_metadata(), *found])
 
 
 def configuration_batches(
@@ -321,13 +338,29 @@ def configuration_batches(
         calculation: row in `calculations` of the calculation of each row of `spilled`.
         calculations: the calculations table.
     """
-    order = pc.sort_indices(spilled.select(["formula", "row"]), [("formula", "ascending"), ("row", "ascending")])
-    for start in range(0, spilled.num_rows, ROW_GROUP):
-        rows = order.slice(start, ROW_GROUP)
+    for rows in _by_formula(spilled):
         both = {name: spilled.column(name).take(rows) for name in FROM_FRAMES}
         which = pa.array(calculation[rows.to_numpy()])
         both |= {name: calculations.column(name).take(which) for name in FROM_CALCULATION}
         yield pa.table(both, schema=schema(CONFIGURATIONS))
+
+
+def sorted_batches(configurations: pa.Table) -> Iterator[pa.Table]:
+    """A whole configurations table sorted by formula, one row group at a time; it may lie in mapped files."""
+    for rows in _by_formula(configurations):
+        yield pa.table(configurations.take(rows).columns, schema=schema(CONFIGURATIONS))
+
+
+def _by_formula(table: pa.Table) -> Iterator[pa.Array]:
+    """The rows of each row group of a table of configurations, once it is sorted."""
+    order = pc.sort_indices(table.select(["formula", "row"]), [("formula", "ascending"), ("row", "ascending")])
+    return (order.slice(start, ROW_GROUP) for start in range(0, table.num_rows, ROW_GROUP))
+
+
+def first_of_each(table: pa.Table, column: str) -> pa.Table:
+    """The table without later rows that repeat a value of `column`."""
+    _, first = np.unique(table[column].to_numpy(zero_copy_only=False).astype(str), return_index=True)
+    return table.take(pa.array(np.sort(first)))
 
 
 CONFIGURATIONS = {**FROM_FRAMES, **FROM_CALCULATION}
@@ -363,6 +396,31 @@ def check_file(path: Path, record: FileRecord) -> None:
         raise CorruptError(
             f"expected block {block // width} as it was written, found other bytes. Restore the file.", path=path
         )
+
+
+class Cells:
+    """The values of one column of text, read by the row group when they are asked for.
+
+    Raises:
+        CorruptError: the file is not what was written.
+    """
+
+    def __init__(self, path: Path, record: FileRecord, column: str) -> None:
+        check_file(path, record)
+        self._path, self._column = path, column
+        metadata = pq.read_metadata(path)
+        sizes = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+        self._ends = np.cumsum(np.array(sizes, np.int64))
+        self._groups: dict[int, pa.ChunkedArray] = {}
+
+    def __getitem__(self, row: int) -> str:
+        number = int(np.searchsorted(self._ends, row, side="right"))
+        if number not in self._groups:
+            with pq.ParquetFile(self._path, page_checksum_verification=True) as file:
+                self._groups[number] = file.read_row_group(number, [self._column])[self._column]
+        group = self._groups[number]
+        text: str = group[row - int(self._ends[number]) + len(group)].as_py()
+        return text
 
 
 def read_table(path: Path, record: FileRecord, columns: Sequence[str] | None = None) -> pa.Table:

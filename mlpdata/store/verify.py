@@ -14,14 +14,14 @@ from mlpdata import digest
 from mlpdata.errors import MlpdataError, NewerSchema, NotFound
 from mlpdata.schema.records import Amendment, Snapshot
 from mlpdata.store import layout, tables
-from mlpdata.store.amendments import Amendments, StoredCalculations, read_amendment
+from mlpdata.store.amendments import Amendments, StoredCalculations, read_amendments
 from mlpdata.store.columns import ids_of
 from mlpdata.store.commit import Repository
-from mlpdata.store.index import IdIndex
+from mlpdata.store.index import CalculationIndex, IdIndex, Kept
 from mlpdata.store.layout import FileRecord, Segment
 from mlpdata.store.mapping import Mapped
 from mlpdata.store.rebase import effective_kept
-from mlpdata.store.segment import Kept, kept_calculations, read_segment
+from mlpdata.store.segment import read_segment
 
 BATCH = 8192
 """Configurations whose ids are worked out at a time."""
@@ -91,7 +91,7 @@ class _Verification:
         self.kept: dict[str, list[Kept]] = {}
         self.damaged: set[str] = set()
         """Segments of which nothing can be said."""
-        self.amendments: dict[str, Amendment] = {}
+        self.amendments: dict[str, list[tuple[str, Amendment]]] = {}
         self.opened: dict[str, StoredCalculations] = {}
 
     def run(self) -> VerifyReport:
@@ -105,7 +105,7 @@ class _Verification:
         for name in dict.fromkeys(name for snapshot in snapshots for name in snapshot.amendments):
             self.report.n_amendments += 1
             with self.noting(layout.amendment_file(self.store, name)):
-                self.amendments[name] = read_amendment(self.store, name)
+                self.amendments[name] = read_amendments(self.store, name)
                 self.amendment(name)
         for snapshot in snapshots:
             self.totals(snapshot)
@@ -162,7 +162,7 @@ class _Verification:
             with self.noting(folder / place):
                 self.file(folder / place, file)
         self.strangers(folder, {*files, layout.SEGMENT_RECORD})
-        kept = kept_calculations(self.store, name)
+        kept = list(CalculationIndex(self.store, name, segment))
         with Mapped([(folder / layout.ARRAYS, segment.arrays)]) as mapped:
             if not self.quick and len(self.report.faults) == before:
                 self.rows(folder, segment, mapped, kept)
@@ -188,6 +188,7 @@ class _Verification:
 
     def rows(self, folder: Path, segment: Segment, mapped: Mapped, kept: list[Kept]) -> None:
         """Ids from the numbers themselves, against the index, the table and what each calculation adds to content."""
+        mapped.check_counts()
         n = mapped.n_configurations
         parts = [mapped.frames(np.arange(at, min(at + BATCH, n))).ids() for at in range(0, n, BATCH)]
         ids = np.concatenate([np.empty((0, digest.ID_BYTES), np.uint8), *parts])
@@ -211,7 +212,7 @@ class _Verification:
         """Each revision names a calculation that is there, and what it adds to content follows from it."""
         path = layout.amendment_file(self.store, name)
         self.count(path)
-        for revision in self.amendments[name].changes:
+        for revision in (one for _, amendment in self.amendments[name] for one in amendment.changes):
             record = revision.calculation
             if revision.segment in self.damaged:
                 continue  # it is named already
@@ -232,7 +233,7 @@ class _Verification:
         if not (set(snapshot.segments) <= set(self.kept) and set(snapshot.amendments) <= set(self.amendments)):
             return  # the damaged segment or amendment is named already
         hidden = {(one.segment, one.calculation) for one in snapshot.retracted}
-        present = Amendments((name, self.amendments[name]) for name in snapshot.amendments).present
+        present = Amendments(one for name in snapshot.amendments for one in self.amendments[name]).present
         kept = ((one.segment, one.record, one) for name in snapshot.segments for one in self.kept[name])
         shown = [
             effective_kept(one, present.get((segment, record)))

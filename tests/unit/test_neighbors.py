@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
+from typing import Any
 
 import ase
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from mlpdata.errors import InputError, LimitExceeded
 from mlpdata.frames import Frames
-from mlpdata.neighbors import closest_pairs, neighbor_list, neighbor_lists
+from mlpdata.neighbors import CLOSE, closest_pairs, neighbor_list, neighbor_lists
 from mlpdata.units import F64
 
 Pbc = tuple[int, int, int]
@@ -157,6 +159,29 @@ def test_the_minimum_distance_is_that_of_the_closest_pair_or_absent() -> None:
 
     np.testing.assert_allclose(found, [5.43 * np.sqrt(3) / 4, hydrogen.get_distance(0, 1), np.nan, 2.0], rtol=1e-12)
     assert np.isnan(closest_pairs(frames_of(silicon), cutoff=2.0).distance).all()
+
+
+@pytest.mark.parametrize("n_atoms", [1, 2, 7, 33])
+@pytest.mark.parametrize("pbc", [True, False, (True, True, False)])
+@pytest.mark.parametrize("size", [3.0, 5.5, 9.0])
+def test_the_closest_pair_is_that_of_all_images(n_atoms: int, pbc: Any, size: float) -> None:
+    """Cells on both sides of twice the cutoff, more and less skewed; numbers of atoms on both sides of `FEW`."""
+    rng = np.random.default_rng(n_atoms)
+    images = np.array(list(itertools.product((-2, -1, 0, 1, 2), repeat=3))) * np.array(pbc)
+    each, expected = [], []
+    for skew in (0.0, 0.3, 0.9):
+        cell = size * (np.eye(3) + skew * np.triu(rng.uniform(-1, 1, (3, 3)), 1))
+        place = rng.uniform(-1, 2, (n_atoms, 3)) @ cell
+        each.append(ase.Atoms(["Si"] * n_atoms, place, cell=cell, pbc=pbc))
+        apart = place[:, None, None] - place[None, :, None] + np.unique(images, axis=0) @ cell
+        distance = np.linalg.norm(apart, axis=-1)
+        nearest = distance[distance > 1e-9].min(initial=np.inf)
+        expected.append(nearest if nearest < CLOSE else np.nan)
+
+    found = closest_pairs(frames_of(*each))
+
+    np.testing.assert_allclose(found.distance, expected, rtol=1e-10)
+    np.testing.assert_allclose(found.ratio, np.array(expected) / (2 * 1.11), rtol=1e-10)
 
 
 def test_the_closest_pair_for_its_radii_need_not_be_the_closest() -> None:

@@ -151,11 +151,17 @@ def test_only_the_block_that_is_touched_is_verified(tmp_path: Path) -> None:
             mapped.gather("positions", np.arange(30_000))
 
 
-def test_a_bit_that_flips_in_the_counts_is_reported_at_open(parts: list[Part]) -> None:
-    flip(parts[0][0] / "n_atoms" / "c.0", 8)
+@pytest.mark.parametrize("name", ["n_atoms", "atom_start"])
+def test_a_bit_that_flips_in_the_counts_is_reported_before_they_are_used(parts: list[Part], name: str) -> None:
+    flip(parts[0][0] / name / "c.0", 8)
 
-    with pytest.raises(CorruptError, match="checksum"):
-        Mapped(parts)
+    with Mapped(parts) as mapped:
+        for row in (0, mapped.first_row[1] - 1):
+            with pytest.raises(CorruptError, match="checksum"):
+                mapped.gather("positions", [row])
+        mapped.gather("positions", [mapped.first_row[1]])  # of another segment
+        with pytest.raises(CorruptError, match="checksum"):
+            mapped.check_counts()
 
 
 @pytest.mark.parametrize("size", [0, 100, -1, -16])
