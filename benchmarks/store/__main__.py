@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--large", type=Path, nargs="*", default=[ROOT / "build" / name for name in SIZES],
                         help="folders of the stores of 10^6 and 10^7; made where they are not there")  # fmt: skip
     parser.add_argument("--figures", nargs="+", default=["shuffled", "large", "sql", "opening", "cold", "loader"])
+    parser.add_argument("--torch", default=sys.executable, help="a Python that has torch, for the loader")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/store.md")
     options = parser.parse_args()
     sections = []
@@ -43,7 +44,7 @@ def _sections(options: argparse.Namespace) -> Iterator[str]:
     if "shuffled" in options.figures:
         yield from shuffled.figures(options.folder / "shuffled", options.configurations)
     if "loader" in options.figures:
-        yield _loader()
+        yield _loader(options.torch)
     of_large: dict[str, Callable[[Path], str]] = {
         "sql": lambda store: asking.figures(store, options.folder / "sql"),
         "opening": opening.figures,
@@ -57,9 +58,9 @@ def _sections(options: argparse.Namespace) -> Iterator[str]:
                 yield figures(store)
 
 
-def _loader() -> str:
+def _loader(python: str) -> str:
     """What the benchmark of the loader says."""
-    command = [sys.executable, str(ROOT / "benchmarks/loader.py")]
+    command = [python, str(ROOT / "benchmarks/loader.py")]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return "## Through the loader to torch\n\n" + "\n".join(f"- {line}" for line in said.splitlines())
 

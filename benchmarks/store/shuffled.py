@@ -20,7 +20,7 @@ from store.report import Spent, explained, spent, table
 N_ATOMS = (10, 30)
 BATCH = 64
 LATER_EPOCHS = 3
-PATIENCE = 20.0
+PATIENCE = 4.0
 """Most CPU time of one peer in one epoch [s]; what is slower reads a part of it."""
 
 HEADER = ("what", "first epoch, of memmap", "later epochs, of memmap", "configurations/s", "checks what it reads", "of")
