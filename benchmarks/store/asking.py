@@ -22,7 +22,7 @@ import mlpdata
 from mlpdata.query import run_sql
 from store.report import Spent, best, explained, milliseconds, spent, table
 
-TIMES = 3
+TIMES = 2
 FEW = 5_000
 LOW, SMALL = -5.3, 4.0
 """Bounds of the filter: energy per atom [eV], largest force [eV/angstrom]."""

@@ -16,7 +16,7 @@ import mlpdata
 from mlpdata.frames import Frames
 from mlpdata.store.mapping import Mapped
 from store.peers import OTHERS, OURS, arrow, flat, ours
-from store.report import explained, table
+from store.report import explained, read_anew, table
 from store.shuffled import HEADER, compared
 
 MOST = 100_000
@@ -32,6 +32,7 @@ def figures(store: Path, scratch: Path) -> str:
     write_memmap(opened.mapped, scratch)
     write_parquet(opened.mapped, scratch)
     opened.close()
+    read_anew(scratch)
     memmap = flat.Flat(scratch)
     parquet = next(peer for peer in OTHERS if peer.open is arrow.Parquet)
     lines = [
