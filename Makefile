@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 
-.PHONY: help install lint types test test-all test-long campaign differential demo bench schemas clean
+.PHONY: help install lint types test test-all test-long campaign differential demo bench bench-store schemas clean
 
 help:
 	@echo "make install   a virtual environment with everything, versions as in constraints.txt"
@@ -17,6 +17,7 @@ help:
 	@echo "make fuzz      coverage-guided fuzzing of all readers, RUNS inputs each, below build/fuzz/"
 	@echo "make lint      ruff; make types: mypy"
 	@echo "make bench     the figures of the README, peers in the same run"
+	@echo "make bench-store the store beside Atompack, LMDB, HDF5, Lance and others, into benchmarks/store.md; 20 GB of build/"
 	@echo "make clean     what the pipeline wrote"
 
 install: $(VENV)/installed
@@ -71,6 +72,16 @@ demo: install
 
 bench: install
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# one environment for ours and all peers, so that they share one numpy; the loader needs torch, which is in the other
+.venv-peers-store/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-peers-store
+	.venv-peers-store/bin/pip install --quiet --constraint constraints.txt --editable . \
+		ase ase-db-backends atompack-db lmdb polars pylance tensorstore
+	touch $@
+
+bench-store: install .venv-peers-store/installed
+	PYTHONPATH=benchmarks OMP_NUM_THREADS=1 .venv-peers-store/bin/python -m store --torch $(BIN)/python $(FIGURES)
 
 schemas: install
 	$(BIN)/python -m mlpdata.schema.publish schemas

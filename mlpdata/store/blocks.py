@@ -39,9 +39,10 @@ class Blocks:
         self._stop: I64 = np.concatenate(stop or [np.zeros(0, np.int64)])
         self._checksum = np.concatenate(checksum or [np.zeros(0, np.uint64)])
         blank = np.array([one.path is None for one in placed], bool)
-        self._good = blank[self._owner]
+        filled = np.array([(one.first_row + one.filled) * pages.row_bytes for one in placed], np.int64)
+        self._good = blank[self._owner] | (self._start >= filled[self._owner])
         self.n_unread = int((~self._good).sum())
-        """Blocks that were not verified yet."""
+        """Blocks that were not verified yet, but for those that hold padding alone: no reading ever comes to them."""
 
     def check(self, start: I64, stop: I64) -> None:
         """Verify each block that holds a byte of the ranges [start, stop), unless it was verified before.

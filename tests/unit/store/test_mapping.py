@@ -11,7 +11,9 @@ import pytest
 from mlpdata.errors import CorruptError, NotFound, UsageError
 from mlpdata.frames import Frames, concatenate
 from mlpdata.store.arrays import write_arrays
+from mlpdata.store.blocks import Blocks
 from mlpdata.store.mapping import Mapped, Part
+from mlpdata.store.ranges import Pieces, open_shards
 from mlpdata.testing.samples import frames
 
 BLOCKS = [frames(40, 1, forces=False), frames(300, 2), frames(5, 3, periodic=False)]
@@ -184,3 +186,32 @@ def test_a_missing_shard_is_refused_at_open(parts: list[Part]) -> None:
 
     with pytest.raises(CorruptError, match="No such file"):
         Mapped(parts)
+
+
+def test_a_block_of_padding_alone_is_not_waited_for(tmp_path: Path) -> None:
+    n_atoms = np.full(2150, 20)  # 43,000 positions end in the first MiB, eleven chunks of 4096 in the second
+    block = Frames(
+        n_atoms,
+        {
+            "atomic_numbers": np.full(43_000, 14),
+            "positions": np.random.default_rng(0).normal(size=(43_000, 3)),
+            "pbc": np.zeros((2150, 3)),
+        },
+    )
+    manifest = write_arrays(tmp_path / "arrays", [block])
+    record = manifest.arrays["positions"]
+    placed = list(open_shards(tmp_path / "arrays", manifest, "positions", 43_000, record, base=0))
+    blocks = Blocks(placed, Pieces(placed[0].rows, record, np.nan, placed))
+    assert len(placed[0].record.checksums()) == 2
+
+    blocks.check(np.array([0]), np.array([43_000 * record.row_bytes]))
+
+    assert blocks.n_unread == 0
+
+
+def test_an_array_begins_where_a_huge_page_may(parts: list[Part]) -> None:
+    with Mapped(parts) as mapped:
+        for name in ("positions", "energy"):
+            first = mapped.view(name, 0)
+            assert first is not None
+            assert first.ctypes.data % (2 << 20) == 0
