@@ -254,6 +254,7 @@ class Repository:
             head = self.head()
             snapshot, amendment = rebased(self.path, head, change, message, time or _now(), self._kept_of)
             if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
+                durable.sync_folder(self.path)  # whoever renamed onto HEAD may have died before this
                 return head
             self._publish(snapshot, amendment)
         return snapshot
