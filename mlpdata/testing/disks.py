@@ -25,6 +25,7 @@ EXT4_OPTIONS = (
 NEVER = "commit=3600,noatime"
 """Nothing reaches the disk by the passing of time."""
 IMAGE_BYTES = 6 << 20
+MANY_FILES = 1 << 16
 
 
 @functools.cache
@@ -90,8 +91,8 @@ def mounted(image: Path, folder: Path, options: str = "noatime") -> Iterator[Ext
 
 
 @contextmanager
-def memory_disk(folder: Path, n_bytes: int, n_files: int = 0) -> Iterator[None]:
-    """A file system in memory of at most `n_bytes`, and `n_files` unless 0, at `folder` while the block runs.
+def memory_disk(folder: Path, n_bytes: int, n_files: int = MANY_FILES) -> Iterator[None]:
+    """A file system in memory of at most `n_bytes` and `n_files`, at `folder` while the block runs.
 
     Raises:
         CalledProcessError: it cannot be mounted.
@@ -104,13 +105,13 @@ def memory_disk(folder: Path, n_bytes: int, n_files: int = 0) -> Iterator[None]:
         _run("umount", os.fspath(folder))
 
 
-def resize(folder: Path, n_bytes: int, n_files: int = 0) -> None:
+def resize(folder: Path, n_bytes: int, n_files: int = MANY_FILES) -> None:
     """Give a mounted `memory_disk` another size."""
     _run("mount", "-o", f"remount,{_size(n_bytes, n_files)}", os.fspath(folder))
 
 
 def _size(n_bytes: int, n_files: int) -> str:
-    return f"size={n_bytes},nr_inodes={n_files}"
+    return f"size={max(n_bytes, 1)},nr_inodes={max(n_files, 1)}"  # 0 would be no limit
 
 
 def _run(*command: str) -> None:

@@ -63,10 +63,17 @@ def ingest(store: Path, *numbers: int, amend: bool = False) -> None:
             writer.end(calculation(number))
         staged = repository.adopt(writer)
         assert staged is not None
-        repository.commit(staged=[staged], amend=_amended(repository, staged.segment) if amend else (), time=TIME)
+        changes = amended(repository, staged.segment) if amend else ()
+        repository.commit(staged=[staged], amend=changes, time=TIME)
 
 
-def _amended(repository: Repository, segment: str | None) -> list[Amended]:
+def amended(repository: Repository, segment: str | None = None) -> list[Amended]:
+    """Run 1 with another kind and its first configuration hidden, run 3 with another license.
+
+    Args:
+        repository: run 1 is in its first segment.
+        segment: that of run 3; the last one by default.
+    """
     head = repository.head()
     assert head is not None
     return [
