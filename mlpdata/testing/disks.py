@@ -87,7 +87,7 @@ def mounted(image: Path, folder: Path, options: str = "noatime") -> Iterator[Ext
     try:
         yield Ext4(image, folder)
     finally:
-        _run("umount", os.fspath(folder))
+        _run("umount", "-l", os.fspath(folder))  # a test that failed may still have something mapped
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def memory_disk(folder: Path, n_bytes: int, n_files: int = MANY_FILES) -> Iterat
     try:
         yield
     finally:
-        _run("umount", os.fspath(folder))
+        _run("umount", "-l", os.fspath(folder))  # a test that failed may still have something mapped
 
 
 def resize(folder: Path, n_bytes: int, n_files: int = MANY_FILES) -> None:

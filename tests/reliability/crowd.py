@@ -84,10 +84,11 @@ class Crowd:
 
     def _write(self, writer: int) -> tuple[int, list[str]]:
         """What was acknowledged is there at once."""
-        faults = []
+        faults, repository = [], Repository.open(self.store)
         for number in range(1 + writer * self.n_ingests, 1 + (writer + 1) * self.n_ingests):
-            ingest(self.store, number)
-            if number not in numbers_shown(self.store):
+            segment = ingest(self.store, number, repository=repository).segments[-1]
+            head = repository.head()
+            if head is None or segment not in head.segments:
                 faults.append(f"run {number} was acknowledged and is not shown")
         return 0, faults
 
@@ -106,10 +107,12 @@ def read_whole(store: Path) -> tuple[int, list[str]]:
     with_all = Repository.open(store).snapshot()
     shown = [_number(one) for one in with_all.calculations()]
     expected = concatenate([frames(number) for number in shown])
-    found, faults = with_all.read(with_all.ids()), []
-    for name in ("atomic_numbers", "positions", "energy", "forces"):
-        if not np.array_equal(found.arrays[name], expected.arrays[name]):
-            faults.append(f"{name} of snapshot {with_all.record.id} are others than were written")
+    found = with_all.read(with_all.ids())
+    faults = [
+        f"{name} of snapshot {with_all.record.id} are others than were written"
+        for name in ("atomic_numbers", "positions", "energy", "forces")
+        if not np.array_equal(found.arrays[name], expected.arrays[name])
+    ]
     content = digest.content_id(sum(digest.shown(calculation(one).record, frames(one).ids()) for one in shown))
     if content != with_all.record.content:
         faults.append(f"snapshot {with_all.record.id} shows other calculations than it says")

@@ -94,7 +94,7 @@ class Damaged:
         make(self.store)
         shutil.rmtree(folder / "store.work")
         self.files = sorted(path for path in self.store.rglob("*") if path.is_file())
-        self.random = Random(seed)  # noqa: S311  places, not secrets
+        self.random = Random(seed)
         assert verify(self.store).ok
         self.right = {name: self._read(name) for name in READS}
         self._turn = itertools.cycle(itertools.product(TURNS, (False, True)))

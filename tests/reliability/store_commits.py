@@ -13,6 +13,7 @@ import numpy as np
 
 from mlpdata.errors import NotFound
 from mlpdata.frames import Frames
+from mlpdata.schema.records import Snapshot
 from mlpdata.store.amendments import Amended
 from mlpdata.store.commit import Repository
 from mlpdata.store.verify import verify
@@ -53,9 +54,9 @@ def frames(number: int) -> Frames:
     )
 
 
-def ingest(store: Path, *numbers: int, amend: bool = False) -> None:
-    """One commit of the runs `numbers`; with `amend`, run 1 and the last of them get other attributes in it."""
-    repository = Repository.open_or_create(store)
+def ingest(store: Path, *numbers: int, amend: bool = False, repository: Repository | None = None) -> Snapshot:
+    """One commit of the runs `numbers`; with `amend`, runs 1 and 3 get other attributes in it."""
+    repository = repository or Repository.open_or_create(store)
     with repository.stage() as writer:
         for number in numbers:
             writer.begin()
@@ -64,7 +65,7 @@ def ingest(store: Path, *numbers: int, amend: bool = False) -> None:
         staged = repository.adopt(writer)
         assert staged is not None
         changes = amended(repository, staged.segment) if amend else ()
-        repository.commit(staged=[staged], amend=changes, time=TIME)
+        return repository.commit(staged=[staged], amend=changes, time=TIME)
 
 
 def amended(repository: Repository, segment: str | None = None) -> list[Amended]:

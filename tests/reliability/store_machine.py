@@ -65,7 +65,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.expect(self.world, world)
 
     @rule(verb=verbs, order=orders, nth=operations, error=st.sampled_from(DISK_ERRORS), lasting=st.booleans())
-    def starve(self, verb: str, order: Order, nth: int, error: int, lasting: bool) -> None:  # noqa: FBT001  drawn
+    def starve(self, verb: str, order: Order, nth: int, error: int, lasting: bool) -> None:
         """The disk fails: the old world with an error, or the new one, though that may be uncertain."""
         world = self.after(verb, order)
         try:
