@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 
-.PHONY: help install lint types test test-all test-long campaign differential demo bench bench-store schemas clean
+.PHONY: help install lint types test test-all test-long campaign reliability differential demo bench bench-store schemas clean
 
 help:
 	@echo "make install   a virtual environment with everything, versions as in constraints.txt"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-all  the slow tests too"
 	@echo "make test-long every damage of every reader's files, into benchmarks/reliability_readers.md"
 	@echo "make campaign  10,000 simulated campaigns, into benchmarks/campaign.md; goes on where it was stopped"
+	@echo "make reliability kills, power cuts, full disks, flipped bits, crowds, into benchmarks/reliability.md; goes on likewise"
 	@echo "make differential every file beside ASE, pymatgen, dpdata and cclib, into benchmarks/differential.md"
 	@echo "make fuzz      coverage-guided fuzzing of all readers, RUNS inputs each, below build/fuzz/"
 	@echo "make lint      ruff; make types: mypy"
@@ -45,6 +46,11 @@ test-long: install
 
 campaign: install
 	TMPDIR=$${TMPDIR:-/dev/shm} $(BIN)/python -m mlpdata.testing.campaign --campaigns 10000 --report benchmarks/campaign.md
+
+SECONDS_A_ROW ?= 100000
+
+reliability: install
+	TMPDIR=$${TMPDIR:-/dev/shm} $(BIN)/python tests/reliability/long_runs.py --seconds $(SECONDS_A_ROW)
 
 differential: install
 	test -d .venv-peers || ($(PYTHON) -m venv .venv-peers && .venv-peers/bin/pip install --quiet ase pymatgen dpdata cclib)

@@ -21,7 +21,9 @@ from typing import Self
 
 from mlpdata.errors import CommitUncertain, StoreError, StoreLocked
 
-Hook = Callable[[str, Path], None]
+Hook = Callable[[str, Path], int | None]
+"""Called with an operation and what it is done to. None lets it pass. A number is how many bytes a write may take at
+once; 0 leaves a sync out."""
 
 _hook: Hook | None = None
 
@@ -31,14 +33,13 @@ NETWORK_FILE_SYSTEMS = frozenset(
 
 
 def set_hook(hook: Hook | None) -> None:
-    """Call `hook(operation, path)` before each durable operation; None removes it. For tests that inject faults."""
+    """Call `hook` before each durable operation; None removes it. For tests that inject faults."""
     global _hook  # noqa: PLW0603  one process, one disk
     _hook = hook
 
 
-def _operation(name: str, path: Path) -> None:
-    if _hook is not None:
-        _hook(name, path)
+def _operation(name: str, path: Path) -> int | None:
+    return None if _hook is None else _hook(name, path)
 
 
 @contextmanager
@@ -114,10 +115,10 @@ class Stream:
             StoreError: the disk refused.
         """
         with _explained(self.path):
-            _operation("write", self.path)
             rest = memoryview(data)
-            while rest:
-                rest = rest[self._file.write(rest) or 0 :]
+            while rest:  # a disk that is nearly full takes less than it was given
+                most = _operation("write", self.path)
+                rest = rest[self._file.write(rest[:most]) or 0 :]
 
     def truncate(self, size: int) -> None:
         """Forget everything after the first `size` bytes. For scratch files that nobody has mapped."""
@@ -269,20 +270,19 @@ def make_scratch(path: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Sync a file that a library wrote."""
-    with _explained(path):
-        _operation("fsync", path)
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    _sync(path, os.O_RDONLY)
 
 
 def sync_folder(path: Path) -> None:
     """Sync a folder, which makes the names in it durable."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
     with _explained(path):
-        _operation("fsync", path)
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        if _operation("fsync", path) == 0:
+            return
+        handle = os.open(path, flags)
         try:
             os.fsync(handle)
         finally:

@@ -305,6 +305,7 @@ class Repository:
                 head = self.head()
                 snapshot, amendment = follow(head)
                 if head is not None and _what_is_shown(snapshot) == _what_is_shown(head):
+                    durable.sync_folder(self.path)  # whoever renamed onto HEAD may have died before this
                     return head
                 if self._publish(head, snapshot, amendment):
                     return snapshot
