@@ -93,26 +93,32 @@ def _table(store: Path, name: str, segment: Segment) -> tuple[list[Kept], list[s
 
 
 def _stage(writer: Writer, mapped: Mapped, one: Kept, calculation: Calculation, bad: Mask) -> bool:
-    """Stage a calculation if it is sound."""
-    end = one.first_row + one.n_configurations
-    if bad[one.first_row : end].any():
+    """Stage a calculation if it is sound; nothing is worked out of numbers that may be any."""
+    if bad[one.first_row : one.first_row + one.n_configurations].any() or not _is_sound(mapped, one):
         return False
     writer.begin()
-    ids = [np.empty((0, digest.ID_BYTES), np.uint8)]
-    try:
-        for start, stop in pieces(mapped.n_atoms, one.first_row, end):
-            frames = mapped.frames(np.arange(start, stop))
-            _refuse_partial(frames)
-            ids.append(frames.ids())
-            writer.append(frames)
-    except (InputError, CorruptError):  # numbers that no configuration can have
-        writer.abandon()
-        return False
-    if digest.shown(one.record, np.concatenate(ids)) != one.content:
-        writer.abandon()
-        return False
+    for frames in _blocks(mapped, one):
+        writer.append(frames)
     writer.end(calculation)
     return True
+
+
+def _is_sound(mapped: Mapped, one: Kept) -> bool:
+    """Whether the ids of a calculation give what it added to content when it was stored."""
+    ids = [np.empty((0, digest.ID_BYTES), np.uint8)]
+    try:
+        for frames in _blocks(mapped, one):
+            _refuse_partial(frames)
+            ids.append(frames.ids())
+    except (InputError, CorruptError):  # numbers that no configuration can have
+        return False
+    return digest.shown(one.record, np.concatenate(ids)) == one.content
+
+
+def _blocks(mapped: Mapped, one: Kept) -> Iterator[Frames]:
+    """The configurations of a calculation in pieces that fit in memory."""
+    for start, stop in pieces(mapped.n_atoms, one.first_row, one.first_row + one.n_configurations):
+        yield mapped.frames(np.arange(start, stop))
 
 
 def _refuse_partial(frames: Frames) -> None:

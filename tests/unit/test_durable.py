@@ -137,3 +137,13 @@ def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
 
 def test_the_type_of_a_file_system_is_known() -> None:
     assert durable.file_system(Path("/proc/self")) == "proc"
+
+
+def test_a_second_name_is_the_same_file_and_is_synced(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("x")
+    operations = recorded(lambda: durable.link(tmp_path / "one", tmp_path / "two"))
+
+    assert (tmp_path / "one").samefile(tmp_path / "two")
+    assert [(one.name, one.path.name) for one in operations] == [("link", "two"), ("fsync", tmp_path.name)]
+    with pytest.raises(StoreError):
+        durable.link(tmp_path / "one", tmp_path / "two")
