@@ -16,8 +16,7 @@ from mlpdata import digest
 from mlpdata.schema.calculation import Calculation
 from mlpdata.store.amendments import Amended
 from mlpdata.store.commit import Repository
-from mlpdata.store.index import Ids
-from mlpdata.store.segment import Kept, kept_calculations
+from mlpdata.store.index import Ids, Kept
 from mlpdata.testing.samples import calculation
 
 RUNS = range(1, 9)
@@ -197,5 +196,5 @@ _SEEN: dict[str, list[Kept]] = {}
 def _kept(repository: Repository, segment: str) -> list[Kept]:
     """A segment never changes, in whichever store it is."""
     if segment not in _SEEN:
-        _SEEN[segment] = kept_calculations(repository.path, segment)
+        _SEEN[segment] = list(repository.index_of(segment))
     return _SEEN[segment]
