@@ -133,7 +133,7 @@ def configuration(snapshot: Any, prefix: str) -> dict[str, Any]:
     if len({row["id"] for row in rows}) > 1:
         raise UsageError(f"expected one configuration whose id starts with {prefix}, found several. Give more digits.")
     row = rows[0]
-    row["segment"] = snapshot.state.segments[row["segment"]]
+    row["segment"] = snapshot.opened.state.segments[row["segment"]]
     history = snapshot.opened.history(row["segment"], row["calculation_record"])
     return {
         **frame_json(snapshot.read([row["id"]]), 0),

@@ -57,7 +57,7 @@ BLOCK = 1 << 20
 """Bytes under one checksum."""
 ALIGNMENT = 65_536
 """Rows: each segment of a mapping starts at a multiple of it, so that any element size starts on a page."""
-LARGE = 1_000_000
+LARGE = 100_000
 """Configurations past which shards are larger, so that the number of files stays small."""
 
 _CHUNK = {ATOM: 16_384, PAIR: 16_384, CONFIGURATION: 1_024}

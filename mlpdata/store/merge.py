@@ -185,6 +185,8 @@ class _Union:
         self._repository, self._parents = repository, (ours, theirs)
         states = [State(repository.path, one, whole=False) for one in self._parents]
         names = tuple(dict.fromkeys(name for state in states for name in state.segments))
+        self._lost = {name for one in self._parents for name in one.lost} - set(names)
+        """What both sides gave up, or one that alone had it."""
         moved = stand_ins(repository.path, names, names)
         self._segments = tuple(name for name in names if name not in moved)
         self._moved = moved
@@ -214,6 +216,7 @@ class _Union:
             content=digest.content_id(sum(one.content for one in total)),
             n_configurations=sum(one.n_configurations for one in total),
             n_calculations=len(total),
+            lost=tuple(sorted(self._lost)),
             time=now(),
             message=message,
         )

@@ -274,6 +274,7 @@ def _put_together(
         content=digest.content_id(int(head.content, 16) - sum(one.content for one in lost)),
         n_configurations=head.n_configurations - sum(one.n_configurations for one in lost),
         n_calculations=head.n_calculations - len(lost),
+        lost=head.lost,
         time=now(),
         message=message,
     )
