@@ -31,7 +31,6 @@ def test_a_disk_that_fails_at_any_operation_of_an_ingest_changes_nothing(fault: 
     operations = recorded(ground.act)
     ground.renew()
 
-    # the last operation can be no write, so the disk that is full after the last one does not refuse
     for nth, operation in enumerate(operations, 1):
         assert after_fault(ground, fault, nth) == [], operation
 
