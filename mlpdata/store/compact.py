@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,13 +130,13 @@ def _read(folder: Path, segment: Segment, name: str) -> pa.Table:
 
 def _copy_arrays(folder: Path, origins: Sequence[_Origin]) -> layout.Manifest:
     """The arrays of what is carried over, verified as they are read."""
-    writer = ArrayWriter(folder)
-    for origin in origins:
-        with Mapped([(origin.folder / layout.ARRAYS, origin.segment.arrays)]) as mapped:
-            rows = np.flatnonzero(origin.rows)
-            for at in range(0, len(rows), _BATCH):
-                writer.append(mapped.frames(rows[at : at + _BATCH]))
-    return writer.finish()
+    with closing(ArrayWriter(folder)) as writer:
+        for origin in origins:
+            with Mapped([(origin.folder / layout.ARRAYS, origin.segment.arrays)]) as mapped:
+                rows = np.flatnonzero(origin.rows)
+                for at in range(0, len(rows), _BATCH):
+                    writer.append(mapped.frames(rows[at : at + _BATCH]))
+        return writer.finish()
 
 
 def _calculations(origins: Sequence[_Origin]) -> pa.Table:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlpdata import digest, durable
 from mlpdata.errors import CorruptError, NotFound, StoreError, UsageError
 from mlpdata.store import layout
-from mlpdata.store.keeper import keeper, refuse_bucket
+from mlpdata.store.keeper import DISK, keeper, refuse_bucket
 
 SHORTEST_PREFIX = 8
 """Digits of an id that stand for a snapshot."""
@@ -49,6 +49,8 @@ def put_tag(store: Path, name: str, snapshot: str, *, move: bool = False) -> Non
     _refuse_misleading(name)
     before = tagged(store, name)
     if before == snapshot:
+        if keeper(store) is DISK:  # whoever renamed onto the tag may have died before this
+            durable.sync_folder(store / layout.REFS)
         return
     if before is not None and not move:
         raise UsageError(

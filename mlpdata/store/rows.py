@@ -38,6 +38,8 @@ def row_faults(folder: Path, segment: Segment, kept: list[Kept]) -> Found:
     Raises:
         CorruptError: a file is damaged.
     """
+    for name in (_CALCULATIONS, _CONFIGURATIONS):
+        tables.check_file(folder / name, layout.file_of(segment, name, folder / name))
     with Mapped([(folder / layout.ARRAYS, segment.arrays)]) as mapped:
         ends = np.cumsum([0, *(one.n_configurations for one in kept)])
         if [one.first_row for one in kept] != ends[:-1].tolist() or ends[-1] != mapped.n_configurations:

@@ -47,7 +47,7 @@ class State:
             if name not in self._moved:
                 raise CorruptError(
                     "expected a segment, found neither it nor one that replaced it. Restore it.",
-                    path=layout.segment_folder(store, name),
+                    path=keeper(store).address(layout.segment_folder(store, name) / layout.SEGMENT_RECORD),
                 )
         self.segments = tuple(dict.fromkeys(self._moved.get(name, name) for name in snapshot.segments))
         """Ids of the segments that are read."""

@@ -11,7 +11,7 @@ from mlpdata.schema.sidecar import SIDECAR, Declared
 from mlpdata.testing import ReaderContract
 
 DATA = Path(__file__).parents[1] / "data"
-APART = {"silicon", "fuzz", "foreign", "failures"}
+APART = {"silicon", "fuzz", "foreign", "failures", "stores"}
 """Folders of other tests: real outputs, damaged ones that fuzzing found, those that other libraries read, logs."""
 
 END_MARKS = {

@@ -110,7 +110,7 @@ def _key(repository: Repository, number: int) -> tuple[str, str, str]:
 def tagged(store: Path) -> None:
     """Two commits; the tag is at the first."""
     two_runs(store)
-    Repository.open(store).tag("paper")
+    Repository.open(store).tag("paper", move=True)
     ingest(store, 3)
 
 
@@ -119,7 +119,7 @@ COMMITS = (
     Commit("ingest", two_runs, lambda store: ingest(store, 3, 4, 5)),
     Commit("ingest that amends", two_runs, lambda store: ingest(store, 3, amend=True)),
     Commit("retraction", hidden_run, retract_and_restore),
-    Commit("tag", tagged, lambda store: Repository.open(store).tag("paper")),
+    Commit("tag", tagged, lambda store: Repository.open(store).tag("paper", move=True)),
 )
 """What is killed, starved and cut off."""
 

@@ -17,6 +17,7 @@ from mlpdata.schema.calculation import Calculation
 from mlpdata.store.amendments import Amended
 from mlpdata.store.commit import Repository
 from mlpdata.store.index import Ids, Kept
+from mlpdata.store.upkeep import collect_garbage, compact, revert
 from mlpdata.testing.samples import calculation
 
 RUNS = range(1, 9)
@@ -44,6 +45,8 @@ class Model(NamedTuple):
     shown: frozenset[int] = frozenset()
     forms: Mapping[int, Form] = {}
     """Of runs that were amended, hidden ones too."""
+    withheld: frozenset[int] = frozenset()
+    """Runs that were hidden by hand: no ingest shows them."""
 
     def form(self, run: int) -> Form:
         """How a run is or would be shown."""
@@ -96,6 +99,8 @@ class World(NamedTuple):
     now: Model = Model()
     tags: Mapping[str, int] = {}
     """Number of the snapshot in the history that each tag names."""
+    tagged: Mapping[str, Model] = {}
+    """What these snapshots show."""
 
 
 class Verb(NamedTuple):
@@ -117,7 +122,8 @@ def _ingest(repository: Repository, _: World, order: Order) -> None:
 
 def _ingested(world: World, order: Order, _: int) -> World:
     now = world.now
-    return world._replace(now=now._replace(stored=now.stored | order.runs, shown=now.shown | order.runs))
+    shown = now.shown | (order.runs - now.withheld)
+    return world._replace(now=now._replace(stored=now.stored | order.runs, shown=shown))
 
 
 def _retract(repository: Repository, world: World, order: Order) -> None:
@@ -131,11 +137,12 @@ def _retracted(world: World, order: Order, _: int) -> World:
 
 def _restore(repository: Repository, world: World, order: Order) -> None:
     wanted = _places(repository, (order.runs & world.now.stored) - world.now.shown)
-    repository.commit(restore=[(one.segment, one.record) for one in wanted.values()])
+    repository.commit(restore=[(one.segment, one.record) for one in wanted.values()], user="ann")
 
 
 def _restored(world: World, order: Order, _: int) -> World:
-    return world._replace(now=world.now._replace(shown=world.now.shown | (order.runs & world.now.stored)))
+    now, again = world.now, order.runs & world.now.stored
+    return world._replace(now=now._replace(shown=now.shown | again, withheld=now.withheld - again))
 
 
 def _amend(repository: Repository, world: World, order: Order) -> None:
@@ -156,11 +163,41 @@ def _amended(world: World, order: Order, _: int) -> World:
 
 def _tag(repository: Repository, _: World, order: Order) -> None:
     if repository.head() is not None:
-        repository.tag(order.tag)
+        repository.tag(order.tag, move=True)
 
 
 def _tagged(world: World, order: Order, number: int) -> World:
-    return world._replace(tags={**world.tags, order.tag: number}) if number >= 0 else world
+    if number < 0:
+        return world
+    return world._replace(tags={**world.tags, order.tag: number}, tagged={**world.tagged, order.tag: world.now})
+
+
+def _revert(repository: Repository, world: World, order: Order) -> None:
+    if order.tag in world.tags:
+        revert(repository, order.tag)
+
+
+def _reverted(world: World, order: Order, _: int) -> World:
+    if order.tag not in world.tags:
+        return world
+    now, then = world.now, world.tagged[order.tag]
+    forms = {**now.forms, **{run: then.form(run) for run in then.shown}}
+    withheld = (now.withheld | (now.shown - then.shown)) - then.shown
+    return world._replace(now=now._replace(shown=then.shown, forms=forms, withheld=withheld))
+
+
+def _compact(repository: Repository, *_: object) -> None:
+    head = repository.head()
+    if head is not None and head.segments:
+        compact(repository, head.segments)
+
+
+def _collect_garbage(repository: Repository, *_: object) -> None:
+    collect_garbage(repository, grace=-1.0)
+
+
+def _as_before(world: World, *_: object) -> World:
+    return world
 
 
 VERBS: dict[str, Verb] = {
@@ -169,6 +206,9 @@ VERBS: dict[str, Verb] = {
     "restore": Verb(_restore, _restored),
     "amend": Verb(_amend, _amended),
     "tag": Verb(_tag, _tagged),
+    "revert": Verb(_revert, _reverted),
+    "compact": Verb(_compact, _as_before),
+    "gc": Verb(_collect_garbage, _as_before),
 }
 """A new verb is a new row; one that changes nothing of what is shown leaves the world as it is."""
 

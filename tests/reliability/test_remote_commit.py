@@ -237,19 +237,19 @@ def test_a_tag_that_another_writer_moves_meanwhile_is_not_moved_back(
     bucket: Bucket, other: tuple[str, Repository]
 ) -> None:
     store, repository = other
-    first = repository.tag("best")
-    ingest(store, [2])
+    repository.tag("best")
+    second = ingest(store, [2])
 
     def another(number: int, request: Request) -> str | None:
         if request.method == "PUT" and request.path.endswith("refs/best") and not moved:
             moved.append(True)
-            repository.tag("best", ingest(store, [3]).id)
+            repository.tag("best", ingest(store, [3]).id, move=True)
         return None
 
     moved: list[bool] = []
     bucket.begin(another)
     with pytest.raises(StoreError, match="another writer"):
-        Repository.open(store).tag("best", first.id)
+        Repository.open(store).tag("best", second.id, move=True)
     assert Store(store).snapshot("best").record == Store(store).snapshot().record
 
 

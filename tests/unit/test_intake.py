@@ -449,7 +449,7 @@ def test_a_store_of_a_newer_schema_is_refused_and_left_alone() -> None:
     newer(Path("store"))
     before = tree(Path("store"))
 
-    with pytest.raises(NewerSchema, match="expected schema version 1 or lower, found 2"):
+    with pytest.raises(NewerSchema, match="expected schema version 2 or lower, found 3"):
         ingest("raw")
     assert tree(Path("store")) == before
 
@@ -457,10 +457,10 @@ def test_a_store_of_a_newer_schema_is_refused_and_left_alone() -> None:
 def newer(store: Path) -> None:
     """Give a store a snapshot that a later version would write."""
     from mlpdata.digest import canonical_json, sha256_json
-    from mlpdata.schema.noun import SCHEMA_VERSION
+    from mlpdata.schema.noun import STORE_VERSION
 
     record = Store(store).snapshot().record.as_json()
-    record["schema_version"] = SCHEMA_VERSION + 1
+    record["schema_version"] = STORE_VERSION + 1
     name = sha256_json(record)
     (store / "snapshots" / f"{name}.json").write_bytes(canonical_json(record))
     (store / "HEAD").write_text(f"{name}\n")

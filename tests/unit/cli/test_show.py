@@ -12,7 +12,7 @@ from tiny import N_CALCULATIONS, N_CONFIGURATIONS, Verb, refused
 
 from mlpdata.api import Store
 from mlpdata.digest import canonical_json, sha256_json
-from mlpdata.schema.noun import SCHEMA_VERSION
+from mlpdata.schema.noun import STORE_VERSION
 
 pytestmark = pytest.mark.usefixtures("project")
 MD = "SELECT hex(id) FROM configurations WHERE kind = 'aimd' AND step = 0"
@@ -89,7 +89,7 @@ def test_a_snapshot_that_is_not_there_is_said(verb: Verb, at: str) -> None:
 
 def test_a_store_of_a_newer_schema_is_refused(verb: Verb) -> None:
     record = Store().snapshot().record.as_json()
-    record["schema_version"] = SCHEMA_VERSION + 1
+    record["schema_version"] = STORE_VERSION + 1
     name = sha256_json(record)
     Path("store/snapshots", f"{name}.json").write_bytes(canonical_json(record))
     Path("store/HEAD").write_text(f"{name}\n")
