@@ -238,12 +238,12 @@ def test_a_tag_that_another_writer_moves_meanwhile_is_not_moved_back(
 ) -> None:
     store, repository = other
     repository.tag("best")
-    second = ingest(store, [2])
+    second, third = ingest(store, [2]), ingest(store, [3])
 
     def another(number: int, request: Request) -> str | None:
         if request.method == "PUT" and request.path.endswith("refs/best") and not moved:
             moved.append(True)
-            repository.tag("best", ingest(store, [3]).id, move=True)
+            repository.tag("best", third.id, move=True)
         return None
 
     moved: list[bool] = []
