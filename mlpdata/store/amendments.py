@@ -21,7 +21,7 @@ from mlpdata.errors import NotFound, UsageError
 from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.noun import from_stored
 from mlpdata.schema.records import Amendment, AmendmentHistory, Attributes, Revision, Step
-from mlpdata.store import layout, tables
+from mlpdata.store import checked, layout
 from mlpdata.store.index import CalculationIndex, IdIndex, Ids, Kept
 from mlpdata.store.keeper import keeper
 from mlpdata.store.segment import read_segment
@@ -260,9 +260,9 @@ class StoredCalculations:
         return self._index.kept(row), from_stored(Calculation, self._json[row], str(self._folder))
 
     @functools.cached_property
-    def _json(self) -> tables.Cells:
+    def _json(self) -> checked.Cells:
         path = self._folder / "calculations.parquet"
-        return tables.Cells(path, layout.file_of(self._segment, path.name, path), "json")
+        return checked.Cells(path, layout.file_of(self._segment, path.name, path), "json")
 
     @functools.cached_property
     def _ids(self) -> Ids:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlpdata import digest, durable
-from mlpdata.store import layout, tables
+from mlpdata.store import checked, layout, tables
 from mlpdata.store.arrays import ArrayWriter, file_record
 from mlpdata.store.index import IdIndex, calculation_index, id_index
 from mlpdata.store.layout import Segment
@@ -125,7 +125,7 @@ def _origins(store: Path, names: Sequence[str], purge: Mapping[str, str]) -> lis
 
 def _read(folder: Path, segment: Segment, name: str) -> pa.Table:
     path = folder / f"{name}.parquet"
-    return tables.read_table(path, layout.file_of(segment, path.name, path))
+    return checked.read_table(path, layout.file_of(segment, path.name, path))
 
 
 def _copy_arrays(folder: Path, origins: Sequence[_Origin]) -> layout.Manifest:

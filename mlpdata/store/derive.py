@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from mlpdata import digest
 from mlpdata.errors import MlpdataError
 from mlpdata.schema.noun import STORE_VERSION
-from mlpdata.store import layout, locate, tables
+from mlpdata.store import checked, layout, locate
 from mlpdata.store.arrays import file_record
 from mlpdata.store.layout import ArrayRecord, FileRecord, Manifest, Segment
 
@@ -65,7 +65,7 @@ def _segment(folder: Path) -> Segment:
     manifest = Manifest(n_configurations=counted[0].rows, n_atoms=counted[1].rows, arrays=arrays, files={})
     files = {place: file_record(group / place, one.covered) for place, one in locate.shards(manifest).items()}
     files |= {place: _plain(group / place) for place in (layout.ZARR, *(f"{name}/{layout.ZARR}" for name in arrays))}
-    calculations = tables.read_checked(folder / "calculations.parquet", ["content"])
+    calculations = checked.read_checked(folder / "calculations.parquet", ["content"])
     return Segment(
         n_calculations=len(calculations),
         content=digest.content_id(sum(int(one, 16) for one in calculations["content"].to_pylist())),

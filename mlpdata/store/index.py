@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mlpdata import digest
 from mlpdata.errors import CorruptError
-from mlpdata.store import layout, tables
+from mlpdata.store import checked, layout
 from mlpdata.store.layout import Segment
 
 Ids = NDArray[np.uint8]
@@ -47,7 +47,7 @@ class IdIndex:
     def __init__(self, folder: Path, segment: Segment) -> None:
         path = folder / layout.IDS
         record = layout.file_of(segment, layout.IDS, path)
-        tables.check_file(path, record)
+        checked.check_file(path, record)
         content = np.memmap(path, np.uint8, "r") if record.bytes else np.empty(0, np.uint8)
         self.ids, self.row = split_index(content)
         self._keys = as_keys(self.ids)
@@ -185,14 +185,14 @@ def _index_file(folder: Path, record: Segment) -> NDArray[np.uint8]:
         return np.frombuffer(_index_of_table(folder, record), np.uint8)
     path = folder / layout.CALCULATIONS
     file = layout.file_of(record, layout.CALCULATIONS, path)
-    tables.check_file(path, file)
+    checked.check_file(path, file)
     return np.memmap(path, np.uint8, "r") if file.bytes else np.empty(0, np.uint8)
 
 
 def _index_of_table(folder: Path, record: Segment) -> bytes:
     path = folder / "calculations.parquet"
     names = ["content", "calculation_record", "first_row", "n_configurations"]
-    table = tables.read_table(path, layout.file_of(record, path.name, path), names).select(names)
+    table = checked.read_table(path, layout.file_of(record, path.name, path), names).select(names)
     columns = [column.to_pylist() for column in table.columns]
     return calculation_index([(int(content, 16), *rest) for content, *rest in zip(*columns, strict=True)])
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mlpdata import digest, durable
 from mlpdata.errors import CorruptError, NotFound
 from mlpdata.schema.records import Amendment, AmendmentHistory, Retraction, Revision, Snapshot, Step
-from mlpdata.store import layout, tables
+from mlpdata.store import checked, layout
 from mlpdata.store.amendments import Key
 from mlpdata.store.arrays import file_record, pieces
 from mlpdata.store.commit import Repository, now
@@ -335,7 +335,7 @@ def _runs(repository: Repository, segments: Sequence[str], shown: set[str]) -> I
     for name in segments:
         path = layout.segment_folder(repository.path, name) / "calculations.parquet"
         record = layout.file_of(read_segment(repository.path, name), path.name, path)
-        table = tables.read_table(path, record, ["calculation_id", "calculation_record"])
+        table = checked.read_table(path, record, ["calculation_id", "calculation_record"])
         for run, one in zip(*(column.to_pylist() for column in table.columns), strict=True):
             if one in shown and one not in seen:
                 seen.add(one)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mlpdata import digest
 from mlpdata.frames import I64, by_block
 from mlpdata.schema.properties import CONFIGURATION, PROPERTIES
-from mlpdata.store import layout, tables
+from mlpdata.store import checked, layout, tables
 from mlpdata.store.columns import ids_of
 from mlpdata.store.index import IdIndex, Ids, Kept
 from mlpdata.store.layout import Segment
@@ -39,7 +39,7 @@ def row_faults(folder: Path, segment: Segment, kept: list[Kept]) -> Found:
         CorruptError: a file is damaged.
     """
     for name in (_CALCULATIONS, _CONFIGURATIONS):
-        tables.check_file(folder / name, layout.file_of(segment, name, folder / name))
+        checked.check_file(folder / name, layout.file_of(segment, name, folder / name))
     with Mapped([(folder / layout.ARRAYS, segment.arrays)]) as mapped:
         ends = np.cumsum([0, *(one.n_configurations for one in kept)])
         if [one.first_row for one in kept] != ends[:-1].tolist() or ends[-1] != mapped.n_configurations:

@@ -19,7 +19,7 @@ from mlpdata.errors import CorruptError, InputError
 from mlpdata.frames import Frames
 from mlpdata.schema.calculation import Calculation
 from mlpdata.schema.noun import from_stored
-from mlpdata.store import layout, locate, tables
+from mlpdata.store import checked, layout, locate
 from mlpdata.store.arrays import file_record
 from mlpdata.store.index import Kept
 from mlpdata.store.layout import ATOM_START, COUNTS, N_ATOMS, FileRecord, Manifest, Segment
@@ -82,7 +82,7 @@ def _table(store: Path, name: str, segment: Segment) -> tuple[list[Kept], list[s
     """The calculations of a segment and their records as text; the index beside the table may be damaged."""
     path = layout.segment_folder(store, name) / "calculations.parquet"
     columns = ["calculation_record", "content", "n_configurations", "first_row", "json"]
-    rows = tables.read_table(path, layout.file_of(segment, path.name, path), columns).select(columns)
+    rows = checked.read_table(path, layout.file_of(segment, path.name, path), columns).select(columns)
     kept = [
         Kept(name, record, int(content, 16), n_configurations, first_row)
         for record, content, n_configurations, first_row in zip(

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from mlpdata.errors import CorruptError, NotFound
 from mlpdata.schema.records import Retraction, Snapshot
-from mlpdata.store import layout, tables
+from mlpdata.store import checked, layout
 from mlpdata.store.amendments import Amendments, Key
 from mlpdata.store.index import CalculationIndex
 from mlpdata.store.keeper import keeper
@@ -133,4 +133,4 @@ def _origins(store: Path, segment: str) -> list[tuple[str, str, str | None]]:
 
 def _replaced(store: Path, segment: str) -> pa.Table:
     path = layout.segment_folder(store, segment) / f"{layout.REPLACED}.parquet"
-    return tables.read_table(path, layout.file_of(read_segment(store, segment), path.name, path))
+    return checked.read_table(path, layout.file_of(read_segment(store, segment), path.name, path))

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from mlpdata.errors import CorruptError
-from mlpdata.store import layout, tables
+from mlpdata.store import checked, layout
 from mlpdata.store.keeper import DISK, keeper
 from mlpdata.store.layout import FileRecord
 
@@ -41,8 +41,8 @@ class TableFile:
     def __init__(self, path: Path, record: FileRecord) -> None:
         self.path = path
         if keeper(path) is not DISK:  # what stands here for the file may not be there yet
-            tables.check_file(path, record)
-        self._content = pa.py_buffer(tables.mapped_file(path, record))
+            checked.check_file(path, record)
+        self._content = pa.py_buffer(checked.mapped_file(path, record))
         self._checksums = record.checksums()
         if len(self._checksums) != -(-record.bytes // layout.BLOCK):
             raise CorruptError(f"expected a checksum of each MiB, found {len(self._checksums)}.", path=path)
@@ -56,7 +56,7 @@ class TableFile:
         length = int.from_bytes(self._content[max(size - _TAIL, 0) : size - 4].to_pybytes(), "little")
         self._verify(max(size - _TAIL - length, 0), size)
         try:
-            fragment = tables.parquet_format().make_fragment(self._content)
+            fragment = checked.parquet_format().make_fragment(self._content)
             fragment.ensure_complete_metadata()
         except (OSError, pa.ArrowException) as error:
             raise CorruptError(f"expected a Parquet table, found: {error}", path=self.path) from error
@@ -124,5 +124,5 @@ class TableFile:
             if not self._good[block]:
                 piece = self._content[block * layout.BLOCK : (block + 1) * layout.BLOCK]
                 if xxhash.xxh3_64_intdigest(piece) != int(self._checksums[block]):
-                    raise tables.other_bytes(self.path, block)
+                    raise checked.other_bytes(self.path, block)
                 self._good[block] = True

@@ -15,7 +15,7 @@ import numpy as np
 from mlpdata import digest
 from mlpdata.errors import CorruptError, MlpdataError, NotFound, UsageError
 from mlpdata.schema.records import Revision, Snapshot
-from mlpdata.store import layout, locate, tables
+from mlpdata.store import checked, layout, locate
 from mlpdata.store.amendments import Amendments, StoredCalculations
 from mlpdata.store.index import CalculationIndex, Kept
 from mlpdata.store.inventory import Concerned, Fault, Inventory, files_of
@@ -236,7 +236,7 @@ class _Verification:
         file = folder / _CALCULATIONS
         columns = ["calculation_record", "path"]
         try:
-            table = tables.read_table(file, layout.file_of(segment, file.name, file), columns)
+            table = checked.read_table(file, layout.file_of(segment, file.name, file), columns)
         except CorruptError:  # it is named already
             return {}
         wanted = set(records)

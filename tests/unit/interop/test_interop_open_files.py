@@ -20,8 +20,8 @@ from mlpdata.api import Snapshot, Store
 from mlpdata.emit import emit_script
 from mlpdata.schema.properties import ATOM, CONFIGURATION, PAIR
 from mlpdata.store import layout
+from mlpdata.store.checked import read_checked
 from mlpdata.store.commit import Repository
-from mlpdata.store.tables import read_checked
 from mlpdata.testing.samples import calculation, frames
 
 DUCKDB = shutil.which("duckdb", path=f"{Path(sys.executable).parent}") or "duckdb"
