@@ -23,6 +23,8 @@ from mlpdata.store.layout import ATOM_START, COUNTS, N_ATOMS, STARTS, Manifest
 from mlpdata.store.ranges import Pages, Pieces, Placed, open_shards
 
 Part = tuple[Path, Manifest]
+FEW = 1 << 20
+"""Configurations of which it is kept in memory where they lie; of more it is looked up batch by batch."""
 
 
 class Mapped:
@@ -53,8 +55,8 @@ class Mapped:
         self._arrays = {name: self._open(name, kind) for name in (*COUNTS, *starts, *self.names)}
         self._bit = {name: 1 << index for index, name in enumerate(self.names)}
         shift = self._base[CONFIGURATION][:-1] - self._first_row[:-1]
-        self._shift: I64 | None = shift if shift.any() else None
-        """What is added to a row of each part to give its row in the per-configuration ranges; None for no part."""
+        self._shift: I64 = shift
+        """What is added to a row of each part to give its row in the per-configuration ranges."""
         self._flags = np.zeros(self.n_configurations, np.uint64)
         self._whole = 0
 
@@ -92,8 +94,10 @@ class Mapped:
         Raises:
             CorruptError: a start that is not the sum of the counts before it.
         """
-        where = self._located(np.arange(self.n_configurations))
-        layout.check_counts(self._parts, self._first_row, where.n_atoms, where.start - self._atom_base(where.part))
+        rows = np.arange(self.n_configurations)
+        where = self._located(rows)
+        start = where.start - self._base[ATOM].take(self._part_of(rows))
+        layout.check_counts(self._parts, self._first_row, where.n_atoms, start)
 
     @property
     def n_configurations(self) -> int:
@@ -131,10 +135,24 @@ class Mapped:
         return self._take(names, where, out or {})
 
     def _located(self, rows: I64) -> _Located:
-        """Where configurations lie; what says so is verified when it is first read."""
-        shift = self._shift
-        part = None if len(self._parts) == 1 else np.searchsorted(self._first_row, rows, side="right") - 1
-        place = rows if shift is None or part is None else rows + shift.take(part)
+        """Where configurations lie."""
+        whole = self._all
+        if whole is None:
+            return self._looked_up(rows)
+        return _Located(rows, whole.place.take(rows), whole.n_atoms.take(rows), whole.start.take(rows))
+
+    @functools.cached_property
+    def _all(self) -> _Located | None:
+        """Where all lie, if they are few, and if nothing of what says so is damaged: the rest is read all the same."""
+        try:
+            return self._looked_up(np.arange(self.n_configurations)) if self.n_configurations <= FEW else None
+        except CorruptError:
+            return None
+
+    def _looked_up(self, rows: I64) -> _Located:
+        """Where configurations lie, from the arrays that say so, which are verified when they are first read."""
+        part = self._part_of(rows)
+        place = rows + self._shift.take(part)
         counts, starts = self._arrays[N_ATOMS], self._arrays[ATOM_START]
         fresh = counts.blocks.n_unread + starts.blocks.n_unread
         for column in (counts, starts) if fresh else ():
@@ -142,14 +160,13 @@ class Mapped:
         n_atoms, start = counts.pages.take(place), starts.pages.take(place)
         if fresh:
             self._refuse_outside(part, n_atoms, start)
-        return _Located(rows, part, place, n_atoms, start + self._atom_base(part))
+        return _Located(rows, place, n_atoms, start + self._base[ATOM].take(part))
 
-    def _atom_base(self, part: I64 | None) -> I64:
-        """What is added to a start to give the row in the per-atom ranges."""
-        return self._base[ATOM][:1] if part is None else self._base[ATOM].take(part)
+    def _part_of(self, rows: I64) -> I64:
+        return np.searchsorted(self._first_row, rows, side="right") - 1
 
-    def _refuse_outside(self, part: I64 | None, n_atoms: I64, start: I64) -> None:
-        most = self._n_atoms_of_part.take(0 if part is None else part)
+    def _refuse_outside(self, part: I64, n_atoms: I64, start: I64) -> None:
+        most = self._n_atoms_of_part.take(part)
         if len(start) and ((n_atoms < 0) | (start < 0) | (start + n_atoms > most)).any():
             raise CorruptError(
                 f"expected {ATOM_START} and {N_ATOMS} inside the rows of a segment, found more. Restore the segment.",
@@ -176,7 +193,7 @@ class Mapped:
     def _pair_starts(self, name: str, column: _Column, where: _Located) -> I64:
         """First row of the pairs of each configuration in their range; -1 where it has none."""
         start: I64 = self._arrays[STARTS[name]].pages.take(where.place)
-        part = 0 if where.part is None else where.part
+        part = self._part_of(where.rows)
         first: I64 = start + column.bases[part]
         if ((start >= 0) & (first + where.n_atoms**2 > column.bases[part + 1])).any():
             raise CorruptError(f"expected {STARTS[name]} inside the rows of {name}, found more. Restore the segment.")
@@ -281,8 +298,6 @@ class _Located(NamedTuple):
     """Where configurations lie."""
 
     rows: I64
-    part: I64 | None
-    """Part of each; None where there is only one part."""
     place: I64
     """Rows in the per-configuration ranges."""
     n_atoms: I64
@@ -291,8 +306,7 @@ class _Located(NamedTuple):
 
     def those(self, some: NDArray[np.bool_]) -> _Located:
         """A part of them."""
-        part = None if self.part is None else self.part[some]
-        return _Located(self.rows[some], part, self.place[some], self.n_atoms[some], self.start[some])
+        return _Located(*(values[some] for values in self))
 
 
 class _Column:
