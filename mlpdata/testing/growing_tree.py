@@ -115,7 +115,7 @@ class GrowingTree:
         """The name of a folder that does not exist, as people choose them."""
         while True:
             name = f"{random.choice(SYSTEMS)}_{random.randrange(4)}/{random.choice((300, 500))}K/run_{random.randrange(99):02d}"
-            if not (self.root / name).exists():
+            if not os.path.lexists(self.root / name):  # nor a link to nothing
                 return name
 
 
@@ -209,8 +209,8 @@ def move(tree: GrowingTree, random: Random) -> str:
     old = place.folder if random.random() < 0.8 else place.folder.split("/")[0]
     new = tree.free(random)
     (tree.root / new).parent.mkdir(parents=True, exist_ok=True)
-    if (tree.root / new).parent.is_relative_to(tree.root / old) or (tree.root / new).is_symlink():
-        return ""  # into itself, or onto a link to nothing
+    if (tree.root / new).parent.is_relative_to(tree.root / old):
+        return ""
     (tree.root / old).rename(tree.root / new)
     for one in tree.places:
         if one.folder == old or one.folder.startswith(f"{old}/"):
